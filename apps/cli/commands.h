@@ -1,0 +1,15 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace salient::cli {
+
+// Each adds one command to the program: its flags, its help and what it does. A command runs in its callback and
+// reports failure by throwing core::Error.
+void add_inspect(CLI::App& program);
+void add_quantize(CLI::App& program);
+void add_perplexity(CLI::App& program);
+void add_generate(CLI::App& program);
+void add_chat(CLI::App& program);
+
+}  // namespace salient::cli

@@ -1,0 +1,108 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/awq.h"
+#include "cli/commands.h"
+#include "cli/model.h"
+
+namespace salient::cli {
+
+namespace {
+
+using nlohmann::json;
+
+/// How a stored tensor is run: what the runner holds in memory for it.
+std::string run_as(const std::string& name, const checkpoint::StoredTensor& stored) {
+  if (name.ends_with(".qweight")) return "int4";
+  if (name.ends_with(".qzeros") || name.ends_with(".scales")) return "part of the int4 linear";
+  const bool half = stored.view.dtype == core::DType::kF16 || stored.view.dtype == core::DType::kBF16;
+  if (stored.view.shape.size() == 2 && half) return stored.view.dtype == core::DType::kF16 ? "fp16" : "bf16";
+  return "fp32";
+}
+
+json describe(const checkpoint::Checkpoint& checkpoint, const model::DecoderSpec& spec, bool with_tensors) {
+  uint64_t bytes = 0;
+  std::map<std::string, uint64_t> by_dtype;
+  json tensors = json::array();
+  for (const auto& [name, stored] : checkpoint.tensors) {
+    const std::string dtype(core::info_of(stored.view.dtype).name);
+    bytes += stored.view.bytes.size();
+    by_dtype[dtype] += stored.view.bytes.size();
+    if (!with_tensors) continue;
+    tensors.push_back({{"name", name},
+                       {"stored_as", dtype},
+                       {"shape", stored.view.shape},
+                       {"bytes", stored.view.bytes.size()},
+                       {"runs_as", run_as(name, stored)}});
+  }
+  json result = {{"model", checkpoint.path.string()},
+                 {"format", checkpoint.format},
+                 {"family", spec.family},
+                 {"layers", spec.layers},
+                 {"hidden_size", spec.hidden_size},
+                 {"intermediate_size", spec.intermediate_size},
+                 {"heads", spec.heads},
+                 {"kv_heads", spec.kv_heads},
+                 {"head_dim", spec.head_dim},
+                 {"vocab_size", spec.vocab_size},
+                 {"context", spec.max_positions},
+                 {"rope_theta", spec.rope_theta},
+                 {"tied_embeddings", spec.tied_embeddings},
+                 {"end_of_sequence", spec.end_of_sequence},
+                 {"has_tokenizer", !checkpoint.tokenizer_json.empty()},
+                 {"has_chat_template", checkpoint.tokenizer_config.contains("chat_template")},
+                 {"bytes", bytes},
+                 {"bytes_by_dtype", by_dtype}};
+  if (checkpoint.format == "awq") {
+    result["group_size"] = checkpoint::read_awq_settings(checkpoint.config, checkpoint.path.string()).group_size;
+  }
+  if (with_tensors) result["tensors"] = std::move(tensors);
+  return result;
+}
+
+void print_text(const json& description) {
+  for (const auto& [field, value] : description.items()) {
+    if (field == "tensors" || field == "bytes_by_dtype") continue;
+    const std::string text = field == "bytes"    ? core::format_bytes(value.get<uint64_t>())
+                             : value.is_string() ? value.get<std::string>()
+                                                 : value.dump();
+    fmt::print("{:<20}{}\n", field, text);
+  }
+  for (const auto& [dtype, bytes] : description["bytes_by_dtype"].items()) {
+    fmt::print("{:<20}{}\n", "stored as " + dtype, core::format_bytes(bytes.get<uint64_t>()));
+  }
+  if (!description.contains("tensors")) return;
+  fmt::print("\n{:<56}{:<8}{:<10}{}\n", "tensor", "stored", "runs as", "shape");
+  for (const json& tensor : description["tensors"]) {
+    fmt::print("{:<56}{:<8}{:<10}{}\n", tensor["name"].get<std::string>(), tensor["stored_as"].get<std::string>(),
+               tensor["runs_as"].get<std::string>(), tensor["shape"].dump());
+  }
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& program) {
+  struct Flags {
+    std::filesystem::path model;
+    bool tensors = false;
+    bool json = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command = program.add_subcommand("inspect", "Say what a model is, without loading it");
+  command->add_option("MODEL", flags->model, "Model folder or GGUF file")->required();
+  add_flag(*command, "--tensors", flags->tensors, "List every tensor: how it is stored and how it will be run");
+  add_flag(*command, "--json", flags->json, "Print JSON");
+  command->callback([flags] {
+    const auto decoder = open_decoder(flags->model);
+    const json description = describe(decoder->checkpoint(), decoder->spec(), flags->tensors);
+    if (flags->json) {
+      fmt::print("{}\n", description.dump(2));
+    } else {
+      print_text(description);
+    }
+  });
+}
+
+}  // namespace salient::cli

@@ -1,0 +1,53 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <new>
+
+#include "cli/commands.h"
+#include "core/error.h"
+
+namespace {
+
+constexpr int kFailure = 1;
+constexpr int kUsage = 2;
+
+int report(const char* sentence) {
+  fmt::print(stderr, "salient: {}\n", sentence);
+  return kFailure;
+}
+
+int run(int argc, char** argv) {
+  CLI::App program("Salient makes a language model four times smaller and runs it on the machine you have.", "salient");
+  program.set_version_flag("--version", "salient " SALIENT_VERSION);
+  program.require_subcommand(1);
+  program.get_formatter()->column_width(34);
+  program.footer(
+      "MODEL is a Hugging Face folder (safetensors, dense or AutoAWQ) or a GGUF file.\n"
+      "Every flag can be given as an environment variable too: --max-tokens is SALIENT_MAX_TOKENS.\n"
+      "SALIENT_ISA=scalar|avx2|avx512vnni forces an instruction set.");
+  salient::cli::add_inspect(program);
+  salient::cli::add_quantize(program);
+  salient::cli::add_perplexity(program);
+  salient::cli::add_generate(program);
+  salient::cli::add_chat(program);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return program.exit(error) == 0 ? 0 : kUsage;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const salient::core::Error& error) {
+    return report(error.what());
+  } catch (const std::bad_alloc&) {
+    return report("there is not enough memory");
+  } catch (const std::exception& error) {
+    return report(error.what());
+  }
+}

@@ -1,0 +1,81 @@
+#include "cli/model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+
+#include "core/os.h"
+#include "kernels/kernels.h"
+
+namespace salient::cli {
+
+std::string environment_name(const std::string& flag) {
+  std::string name = "SALIENT_";
+  for (const char c : flag.substr(flag.find_first_not_of('-'))) {
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return name;
+}
+
+CLI::Option* add_flag(CLI::App& command, const std::string& name, bool& value, const std::string& help) {
+  return command.add_flag(name, value, help)->envname(environment_name(name));
+}
+
+void RunFlags::add_to(CLI::App& command) {
+  command.add_option("MODEL", model, "Model folder or GGUF file")->required();
+  add_option(command, "--threads", threads, "Threads; 0: all CPUs this process may use")->check(CLI::Range(0, 1024));
+}
+
+void SamplingFlags::add_to(CLI::App& command) {
+  add_option(command, "--temperature", options.temperature, "0: always the most likely token");
+  add_option(command, "--top-k", options.top_k, "Keep the K most likely tokens; 0: all");
+  add_option(command, "--top-p", options.top_p, "Keep the most likely tokens up to this probability; 1: all");
+  add_option(command, "--seed", options.seed, "The same seed gives the same text on every machine");
+}
+
+std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& path) {
+  auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(path));
+  return std::make_shared<model::Decoder>(std::move(checkpoint));
+}
+
+uint64_t resident_bytes(const model::Decoder& decoder) {
+  const auto dense = [](int64_t rows, int64_t columns, core::DType dtype) {
+    return static_cast<uint64_t>(rows * columns * core::info_of(dtype).block_bytes);
+  };
+  const model::DecoderSpec& spec = decoder.spec();
+  const auto head = decoder.head();
+  const auto* head_matrix = std::get_if<core::DenseMatrix>(&head.matrix);
+  uint64_t bytes = head_matrix ? dense(spec.vocab_size, spec.hidden_size, head_matrix->dtype) : 0;
+  const checkpoint::Checkpoint& checkpoint = decoder.checkpoint();
+  for (const auto& slot : model::linear_slots(spec)) {
+    const std::string name = model::layer_prefix(0) + slot.name;
+    uint64_t one = static_cast<uint64_t>(slot.out_features * slot.in_features) * 5 / 8;  // int4, scales, zero points
+    if (!checkpoint.has(name + ".qweight")) {
+      one = dense(slot.out_features, slot.in_features,
+                  checkpoint.matrix(name + ".weight", slot.out_features, slot.in_features).dtype);
+    }
+    bytes += one * static_cast<uint64_t>(spec.layers);
+  }
+  return bytes;
+}
+
+core::ProgressCallback show_progress() {
+  auto printer = std::make_shared<core::ProgressPrinter>(core::os::is_terminal(2));
+  return [printer](const core::Progress& progress) { (*printer)(progress); };
+}
+
+void say_what_runs(const runner::CpuRunner& runner, int threads) {
+  const model::DecoderSpec& spec = runner.spec();
+  fmt::print(stderr, "{}: {}, {} layers, {} read per token; {} kernels, {} thread{}\n",
+             runner.decoder().checkpoint().path.string(), runner.decoder().checkpoint().format, spec.layers,
+             core::format_bytes(static_cast<uint64_t>(runner.bytes_per_token())), kernels::active_kernels().name,
+             threads, threads == 1 ? "" : "s");
+}
+
+text::Tokenizer open_tokenizer(const checkpoint::Checkpoint& checkpoint) {
+  return {checkpoint.tokenizer_json, checkpoint.path.string()};
+}
+
+}  // namespace salient::cli

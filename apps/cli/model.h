@@ -1,0 +1,54 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/progress.h"
+#include "core/thread_pool.h"
+#include "generate/generator.h"
+#include "model/decoder.h"
+#include "runner/cpu_runner.h"
+#include "text/tokenizer.h"
+
+namespace salient::cli {
+
+/// "--max-tokens" is SALIENT_MAX_TOKENS.
+std::string environment_name(const std::string& flag);
+
+/// Adds a flag or option that can also be given as SALIENT_..., and returns it for further settings.
+template <typename T>
+CLI::Option* add_option(CLI::App& command, const std::string& name, T& value, const std::string& help) {
+  return command.add_option(name, value, help)->envname(environment_name(name))->capture_default_str();
+}
+CLI::Option* add_flag(CLI::App& command, const std::string& name, bool& value, const std::string& help);
+
+/// The flags of every command that runs a model.
+struct RunFlags {
+  std::filesystem::path model;
+  int threads = 0;
+  void add_to(CLI::App& command);
+};
+
+struct SamplingFlags {
+  generate::SamplingOptions options;
+  void add_to(CLI::App& command);
+};
+
+std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& path);
+
+/// The bytes a resident runner of this model takes, KV pages not counted.
+uint64_t resident_bytes(const model::Decoder& decoder);
+
+/// Progress of this program on standard error, as suits the terminal or file there.
+core::ProgressCallback show_progress();
+
+/// One line on standard error: what runs, with which instructions, on how many threads.
+void say_what_runs(const runner::CpuRunner& runner, int threads);
+
+text::Tokenizer open_tokenizer(const checkpoint::Checkpoint& checkpoint);
+
+}  // namespace salient::cli

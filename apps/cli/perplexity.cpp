@@ -1,0 +1,139 @@
+#include "evaluate/perplexity.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/model.h"
+#include "core/error.h"
+#include "core/os.h"
+#include "evaluate/report.h"
+#include "evaluate/text_source.h"
+#include "generate/self_text.h"
+
+namespace salient::cli {
+
+namespace {
+
+/// Far from the seeds of calibration text, so that no sequence is scored that a model was fitted to.
+constexpr uint64_t kSelfTextSeed = 1000;
+
+struct Flags {
+  RunFlags run;
+  std::vector<std::string> data = {"wikitext2"};
+  std::filesystem::path data_dir;
+  std::filesystem::path base;
+  std::string recipe = "paper";
+  int64_t window = 0;
+  int64_t stride = 0;
+  int64_t limit = 0;
+  bool exact = false;
+  bool json = false;
+};
+
+evaluate::Recipe make_recipe(const Flags& flags) {
+  evaluate::Recipe recipe = evaluate::find_recipe(flags.recipe);
+  const bool overlapping = recipe.stride != recipe.window;
+  if (flags.window > 0) recipe.window = flags.window;
+  if (flags.stride > 0) {
+    recipe.stride = flags.stride;
+  } else if (flags.window > 0) {
+    recipe.stride = overlapping ? recipe.window / 2 : recipe.window;
+  }
+  return recipe;
+}
+
+/// Weights stay in memory where they fit beside what else is needed, else each layer is read when its turn comes.
+std::unique_ptr<runner::CpuRunner> make_runner(const std::filesystem::path& path, const Flags& flags,
+                                               core::ThreadPool& pool) {
+  const auto decoder = open_decoder(path);
+  const uint64_t needed = resident_bytes(*decoder);
+  const uint64_t available = core::os::available_memory();
+  const bool fits = needed < available / 10 * 8;
+  if (!fits) {
+    fmt::print(stderr, "{}: needs {}, {} are free: it is evaluated layer by layer\n", path.string(),
+               core::format_bytes(needed), core::format_bytes(available));
+  }
+  auto runner = std::make_unique<runner::CpuRunner>(
+      decoder, pool,
+      runner::CpuRunnerOptions{
+          .activations = flags.exact ? runner::Activations::kFp32 : runner::Activations::kInt8,
+          .residency = fits ? runner::Residency::kResident : runner::Residency::kStreamed,
+      });
+  if (fits) say_what_runs(*runner, pool.size());
+  return runner;
+}
+
+/// The tokens of a named data set, of a file, or (data set "self") of text that `writer` samples by itself.
+std::vector<int32_t> read_tokens(const std::string& name, const Flags& flags, const evaluate::Recipe& recipe,
+                                 runner::CpuRunner& writer, const text::Tokenizer& tokenizer,
+                                 const std::stop_token& stop, std::string& label) {
+  if (name != "self") {
+    const auto text = evaluate::load_text(name, flags.data_dir, recipe, show_progress(), stop);
+    label = text.name;
+    return tokenizer.encode(text.text, true);
+  }
+  label = "self-written";
+  const auto bos = writer.decoder().checkpoint().generation_config.value("bos_token_id", 0);
+  const auto texts = generate::write_self_text(writer,
+                                               {.sequences = flags.limit > 0 ? flags.limit : 16,
+                                                .tokens = recipe.window,
+                                                .seed = kSelfTextSeed,
+                                                .first_token = bos},
+                                               show_progress(), stop);
+  std::vector<int32_t> tokens;
+  for (const auto& text : texts) tokens.insert(tokens.end(), text.begin(), text.end());
+  return tokens;
+}
+
+void run(const Flags& flags) {
+  const Interrupt interrupt;
+  const evaluate::Recipe recipe = make_recipe(flags);
+  core::ThreadPool pool(flags.run.threads);
+  const auto model = make_runner(flags.run.model, flags, pool);
+  const auto base = flags.base.empty() ? nullptr : make_runner(flags.base, flags, pool);
+  const checkpoint::Checkpoint& checkpoint = model->decoder().checkpoint();
+  const text::Tokenizer tokenizer = open_tokenizer(checkpoint);
+  const int32_t bos = recipe.bos_replaces_first_token ? checkpoint.generation_config.value("bos_token_id", -1) : -1;
+  std::vector<evaluate::ReportRow> rows;
+  for (const std::string& name : flags.data) {
+    std::string label;
+    const auto tokens = read_tokens(name, flags, recipe, base ? *base : *model, tokenizer, interrupt.token(), label);
+    if (tokens.empty()) core::fail(core::ErrorKind::kInvalidInput, "{}: holds no text", name);
+    rows.push_back(
+        {flags.run.model.string(), flags.base.string(), label, recipe,
+         evaluate::evaluate(*model, base.get(), tokens, recipe, flags.limit, bos, show_progress(), interrupt.token())});
+  }
+  if (flags.json) {
+    fmt::print("{}\n", evaluate::to_json(rows).dump(2));
+  } else {
+    fmt::print("{}", evaluate::format_table(rows));
+  }
+}
+
+}  // namespace
+
+void add_perplexity(CLI::App& program) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App* command =
+      program.add_subcommand("perplexity", "Measure how well a model predicts text, alone or against its base");
+  flags->run.add_to(*command);
+  add_option(*command, "--data", flags->data,
+             "wikitext2, ptb, a text file, or self: text the base writes by itself; repeatable");
+  add_option(*command, "--data-dir", flags->data_dir,
+             "Folder with wiki.test.raw and ptb.test.txt; else they are downloaded once");
+  add_option(*command, "--base", flags->base,
+             "The model before quantization: adds difference, KL divergence, agreement");
+  add_option(*command, "--recipe", flags->recipe, "paper, sliding, llama.cpp or short");
+  add_option(*command, "--window", flags->window, "Tokens a window, instead of the recipe's");
+  add_option(*command, "--stride", flags->stride, "Tokens between windows, instead of the recipe's");
+  add_option(*command, "--limit", flags->limit, "Windows at most; 0: all")->check(CLI::NonNegativeNumber);
+  add_flag(*command, "--exact", flags->exact, "Multiply with fp32 activations instead of int8 ones");
+  add_flag(*command, "--json", flags->json, "Print JSON with the loss of every window");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace salient::cli

@@ -1,0 +1,40 @@
+# The target salient_rust: the crate in src/rust, built by cargo into the build folder as one static library.
+
+# cargo and the newest versioned names some distributions use; 1.88 is the oldest that builds the crate.
+function(salient_find_cargo result)
+  foreach(name cargo cargo-1.96 cargo-1.95 cargo-1.94 cargo-1.93 cargo-1.92 cargo-1.91 cargo-1.90 cargo-1.89 cargo-1.88)
+    find_program(SALIENT_CARGO_${name} ${name})
+    if(SALIENT_CARGO_${name})
+      execute_process(COMMAND ${SALIENT_CARGO_${name}} --version OUTPUT_VARIABLE version ERROR_QUIET)
+      if(version MATCHES "cargo ([0-9]+\\.[0-9]+)" AND CMAKE_MATCH_1 VERSION_GREATER_EQUAL 1.88)
+        set(${result} ${SALIENT_CARGO_${name}} PARENT_SCOPE)
+        return()
+      endif()
+    endif()
+  endforeach()
+  message(FATAL_ERROR "No cargo of version 1.88 or later was found: run scripts/setup")
+endfunction()
+
+salient_find_cargo(SALIENT_CARGO)
+# A versioned cargo comes with a compiler of the same suffix.
+string(REGEX REPLACE "cargo([^/]*)$" "rustc\\1" SALIENT_RUSTC ${SALIENT_CARGO})
+
+set(rust_source ${PROJECT_SOURCE_DIR}/src/rust)
+set(rust_target ${CMAKE_BINARY_DIR}/rust)
+set(rust_library ${rust_target}/release/libsalient_rust.a)
+file(GLOB rust_files CONFIGURE_DEPENDS ${rust_source}/src/*.rs)
+add_custom_command(
+  OUTPUT ${rust_library}
+  COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${rust_target} RUSTC=${SALIENT_RUSTC}
+          ${SALIENT_CARGO} build --release --locked --quiet --manifest-path ${rust_source}/Cargo.toml
+  DEPENDS ${rust_files} ${rust_source}/Cargo.toml ${rust_source}/Cargo.lock
+  COMMENT "Building the Rust crate"
+  VERBATIM)
+add_custom_target(salient_rust_build DEPENDS ${rust_library})
+
+add_library(salient_rust STATIC IMPORTED GLOBAL)
+add_dependencies(salient_rust salient_rust_build)
+set_target_properties(salient_rust PROPERTIES
+  IMPORTED_LOCATION ${rust_library}
+  INTERFACE_INCLUDE_DIRECTORIES ${rust_source}
+  INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m")

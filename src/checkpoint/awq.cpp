@@ -1,0 +1,149 @@
+#include "checkpoint/awq.h"
+
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace salient::checkpoint {
+
+using core::DType;
+using core::ErrorKind;
+using core::fail;
+using nlohmann::json;
+
+namespace {
+
+/// Nibble k of a packed word holds output kOrder[k] of its eight.
+constexpr std::array<int, 8> kOrder = {0, 2, 4, 6, 1, 3, 5, 7};
+
+/// Calls visit(row, column, nibble) for the nibbles of a packed tensor [rows, columns / 8] of 32-bit words.
+template <typename Visit>
+void for_each_nibble(const std::byte* words, int64_t rows, int64_t columns, Visit visit) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t block = 0; block < columns / 8; ++block) {
+      uint32_t word;
+      std::memcpy(&word, words + (row * (columns / 8) + block) * 4, sizeof word);
+      for (int k = 0; k < 8; ++k) visit(row, block * 8 + kOrder[k], static_cast<uint8_t>(word >> (4 * k) & 15));
+    }
+  }
+}
+
+/// The packed words of [rows, columns] nibbles, where nibble(row, column) gives each.
+template <typename Nibble>
+OutputTensor pack_nibbles(std::string name, int64_t rows, int64_t columns, Nibble nibble) {
+  OutputTensor tensor{std::move(name), DType::kI32, {rows, columns / 8}, std::vector<std::byte>(rows * columns / 2)};
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t block = 0; block < columns / 8; ++block) {
+      uint32_t word = 0;
+      for (int k = 0; k < 8; ++k) word |= uint32_t{nibble(row, block * 8 + kOrder[k])} << (4 * k);
+      std::memcpy(&tensor.bytes[(row * (columns / 8) + block) * 4], &word, sizeof word);
+    }
+  }
+  return tensor;
+}
+
+const StoredTensor& checked_tensor(const Checkpoint& checkpoint, const std::string& name, DType dtype,
+                                   std::array<int64_t, 2> shape) {
+  const StoredTensor& stored = checkpoint.tensor(name);
+  if (stored.view.dtype != dtype || stored.view.shape != std::vector<int64_t>(shape.begin(), shape.end())) {
+    fail(ErrorKind::kInvalidInput, "{}: tensor {} is {} [{}], expected {} [{}, {}]", checkpoint.path.string(), name,
+         core::info_of(stored.view.dtype).name, fmt::join(stored.view.shape, ", "), core::info_of(dtype).name, shape[0],
+         shape[1]);
+  }
+  return stored;
+}
+
+}  // namespace
+
+AwqSettings read_awq_settings(const json& config, const std::string& origin) {
+  const json& quantization = config.at("quantization_config");
+  const auto expect = [&](const char* field, const json& expected) {
+    if (!quantization.contains(field) || quantization[field] == expected) return;
+    fail(ErrorKind::kUnsupported, "{}: quantization_config.{} is {}, which is not supported; expected {}", origin,
+         field, quantization[field].dump(), expected.dump());
+  };
+  const std::string version = quantization.value("version", "gemm");
+  if (version != "gemm" && version != "GEMM") expect("version", "gemm");
+  expect("bits", 4);
+  expect("zero_point", true);
+  const json group_size = quantization.value("group_size", json(128));
+  constexpr std::array kSizes = {16, 32, 64, 128, 256};
+  if (!group_size.is_number_integer() || std::find(kSizes.begin(), kSizes.end(), group_size) == kSizes.end()) {
+    fail(ErrorKind::kUnsupported, "{}: quantization_config.group_size is {}, expected one of {}", origin,
+         group_size.dump(), fmt::join(kSizes, ", "));
+  }
+  return {4, group_size.get<int>()};
+}
+
+core::QuantizedTensor read_awq_linear(const Checkpoint& checkpoint, const std::string& prefix,
+                                      const AwqSettings& settings) {
+  const StoredTensor& qweight = checkpoint.tensor(prefix + ".qweight");
+  if (qweight.view.dtype != DType::kI32 || qweight.view.shape.size() != 2) {
+    fail(ErrorKind::kInvalidInput, "{}: tensor {}.qweight is {} [{}], expected I32 [in_features, out_features / 8]",
+         checkpoint.path.string(), prefix, core::info_of(qweight.view.dtype).name, fmt::join(qweight.view.shape, ", "));
+  }
+  core::QuantizedTensor weights;
+  weights.bits = settings.bits;
+  weights.group_size = settings.group_size;
+  weights.in_features = qweight.view.shape[0];
+  weights.out_features = qweight.view.shape[1] * 8;
+  if (weights.in_features % settings.group_size != 0) {
+    fail(ErrorKind::kInvalidInput, "{}: tensor {}.qweight has {} inputs, which group_size {} does not divide",
+         checkpoint.path.string(), prefix, weights.in_features, settings.group_size);
+  }
+  const int64_t groups = weights.groups();
+  const int64_t outs = weights.out_features;
+  const auto& qzeros = checked_tensor(checkpoint, prefix + ".qzeros", DType::kI32, {groups, outs / 8});
+  const auto& scales = checked_tensor(checkpoint, prefix + ".scales", DType::kF16, {groups, outs});
+
+  weights.codes.resize(outs * weights.in_features);
+  weights.zeros.resize(outs * groups);
+  weights.scales.resize(outs * groups);
+  for_each_nibble(qweight.view.bytes.data(), weights.in_features, outs,
+                  [&](int64_t in, int64_t out, uint8_t code) { weights.codes[out * weights.in_features + in] = code; });
+  for_each_nibble(qzeros.view.bytes.data(), groups, outs,
+                  [&](int64_t group, int64_t out, uint8_t zero) { weights.zeros[out * groups + group] = zero; });
+  for (int64_t group = 0; group < groups; ++group) {
+    for (int64_t out = 0; out < outs; ++out) {
+      uint16_t bits;
+      std::memcpy(&bits, scales.view.bytes.data() + (group * outs + out) * 2, sizeof bits);
+      weights.scales[out * groups + group] = core::half_to_float(bits);
+    }
+  }
+  return weights;
+}
+
+std::vector<OutputTensor> pack_awq_linear(const core::QuantizedTensor& weights, const std::string& prefix) {
+  const int64_t outs = weights.out_features;
+  const int64_t ins = weights.in_features;
+  const int64_t groups = weights.groups();
+  if (weights.bits != 4 || outs % 8 != 0) {
+    fail(ErrorKind::kUnsupported,
+         "tensor {}: {} bits and {} outputs do not fit AutoAWQ's layout, which has 4 and a "
+         "multiple of 8",
+         prefix, weights.bits, outs);
+  }
+  std::vector<OutputTensor> tensors;
+  tensors.push_back(pack_nibbles(prefix + ".qweight", ins, outs,
+                                 [&](int64_t in, int64_t out) { return weights.codes[out * ins + in]; }));
+  tensors.push_back(pack_nibbles(prefix + ".qzeros", groups, outs,
+                                 [&](int64_t group, int64_t out) { return weights.zeros[out * groups + group]; }));
+  OutputTensor scales{prefix + ".scales", DType::kF16, {groups, outs}, std::vector<std::byte>(groups * outs * 2)};
+  for (int64_t group = 0; group < groups; ++group) {
+    for (int64_t out = 0; out < outs; ++out) {
+      const float scale = weights.scales[out * groups + group];
+      const uint16_t bits = core::float_to_half(scale);
+      if (core::half_to_float(bits) != scale) {
+        fail(ErrorKind::kUnsupported, "tensor {}: the scale {} of row {}, group {} is not an fp16 number", prefix,
+             scale, out, group);
+      }
+      std::memcpy(&scales.bytes[(group * outs + out) * 2], &bits, sizeof bits);
+    }
+  }
+  tensors.push_back(std::move(scales));
+  return tensors;
+}
+
+}  // namespace salient::checkpoint

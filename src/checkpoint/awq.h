@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/safetensors_writer.h"
+#include "core/quantized_tensor.h"
+
+namespace salient::checkpoint {
+
+/// The settings of an AutoAWQ "gemm" folder, from config.json's quantization_config.
+struct AwqSettings {
+  int bits = 4;
+  int group_size = 128;
+};
+
+/// Checks quantization_config of an AutoAWQ folder. Throws unsupported for a version other than gemm, other bits,
+/// or no zero points, naming the field.
+AwqSettings read_awq_settings(const nlohmann::json& config, const std::string& origin);
+
+/// Reads `prefix.qweight`, `.qzeros` and `.scales` (shapes [in, out/8], [in/group, out/8], [in/group, out]).
+core::QuantizedTensor read_awq_linear(const Checkpoint& checkpoint, const std::string& prefix,
+                                      const AwqSettings& settings);
+
+/// The three tensors of `prefix` in AutoAWQ's gemm layout: nibble k of a 32-bit word holds output
+/// 8c + {0,2,4,6,1,3,5,7}[k]. Throws unsupported when the tensor does not fit the layout (bits other than 4, a scale
+/// that fp16 cannot hold exactly, out_features not a multiple of 8).
+std::vector<OutputTensor> pack_awq_linear(const core::QuantizedTensor& weights, const std::string& prefix);
+
+}  // namespace salient::checkpoint

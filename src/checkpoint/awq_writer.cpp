@@ -1,0 +1,114 @@
+#include "checkpoint/awq_writer.h"
+
+#include <fstream>
+
+#include "core/error.h"
+
+namespace salient::checkpoint {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kSettingsFile = "settings.json";
+constexpr uint64_t kShardBytes = uint64_t{5} * 1000 * 1000 * 1000;
+
+void write_json(const fs::path& path, const json& value) {
+  core::AtomicFile file(path);
+  file.write(value.dump(2) + "\n");
+  file.commit();
+}
+
+json read_json(const fs::path& path) {
+  std::ifstream file(path);
+  json value = json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (value.is_discarded()) core::fail(core::ErrorKind::kInvalidInput, "{}: is not JSON", path.string());
+  return value;
+}
+
+json make_config(const Checkpoint& source, int group_size) {
+  json config = source.config;
+  config["torch_dtype"] = "float16";
+  if (config.contains("dtype")) config["dtype"] = "float16";
+  config["quantization_config"] = {{"quant_method", "awq"},    {"zero_point", true},
+                                   {"group_size", group_size}, {"bits", 4},
+                                   {"version", "gemm"},        {"modules_to_not_convert", nullptr}};
+  return config;
+}
+
+/// Files that belong to a model without being weights, config or tokenizer.json.
+void copy_companions(const fs::path& from, const fs::path& to) {
+  if (!fs::is_directory(from)) return;
+  for (const char* name : {"special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "tokenizer.model",
+                           "vocab.json", "merges.txt", "LICENSE", "LICENSE.txt", "NOTICE"}) {
+    if (fs::exists(from / name)) fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing);
+  }
+}
+
+}  // namespace
+
+AwqWriter::AwqWriter(const fs::path& output, const json& settings, bool resume) : folder_(output) {
+  const fs::path settings_path = folder_.path() / kSettingsFile;
+  if (resume && fs::exists(settings_path)) {
+    const json old = read_json(settings_path);
+    for (const auto& [field, value] : settings.items()) {
+      if (old.value(field, json()) == value) continue;
+      core::fail(
+          core::ErrorKind::kInvalidInput,
+          "{}: cannot be resumed: {} was {} when it was interrupted and is {} now; run without --resume to start "
+          "again",
+          folder_.path().string(), field, old.value(field, json()).dump(), value.dump());
+    }
+    return;
+  }
+  folder_.discard();
+  folder_ = core::StagedFolder(output);
+  write_json(settings_path, settings);
+}
+
+fs::path AwqWriter::part_path(const std::string& part) const {
+  return folder_.path() / ("part-" + part + ".safetensors");
+}
+
+bool AwqWriter::has_part(const std::string& part) const {
+  return fs::exists(part_path(part));
+}
+
+void AwqWriter::write_part(const std::string& part, const std::vector<OutputTensor>& tensors) {
+  write_safetensors(part_path(part), tensors);
+}
+
+void AwqWriter::write_note(const std::string& part, const json& note) {
+  write_json(folder_.path() / ("note-" + part + ".json"), note);
+}
+
+json AwqWriter::read_note(const std::string& part) const {
+  return read_json(folder_.path() / ("note-" + part + ".json"));
+}
+
+uint64_t AwqWriter::finish(const Checkpoint& source, int group_size, const std::vector<std::string>& parts) {
+  const fs::path& folder = folder_.path();
+  std::vector<fs::path> part_paths;
+  for (const std::string& part : parts) part_paths.push_back(part_path(part));
+  assemble_safetensors(part_paths, folder, kShardBytes);
+  write_json(folder / "config.json", make_config(source, group_size));
+  if (!source.generation_config.empty()) write_json(folder / "generation_config.json", source.generation_config);
+  if (!source.tokenizer_config.empty()) write_json(folder / "tokenizer_config.json", source.tokenizer_config);
+  if (!source.tokenizer_json.empty()) {
+    core::AtomicFile file(folder / "tokenizer.json");
+    file.write(source.tokenizer_json);
+    file.commit();
+  }
+  copy_companions(source.path, folder);
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("part-") || name.starts_with("note-") || name == kSettingsFile) fs::remove(entry.path());
+  }
+  uint64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) bytes += entry.file_size();
+  folder_.commit();
+  return bytes;
+}
+
+}  // namespace salient::checkpoint

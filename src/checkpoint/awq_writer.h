@@ -1,0 +1,41 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/safetensors_writer.h"
+#include "core/atomic_output.h"
+
+namespace salient::checkpoint {
+
+/// Writes an AutoAWQ folder part by part, so that the model need never be in memory and an interrupted run can go
+/// on: each part is a safetensors file in `<output>.partial`, beside a record of the settings it was made with.
+class AwqWriter {
+ public:
+  /// `settings` is everything the result depends on (method, group size, calibration, source file sizes and times).
+  /// With `resume`, parts of an interrupted run with the same settings are kept, and different settings are an
+  /// error naming the first difference; without, they are removed.
+  /// Throws invalid_input when `output` exists or cannot be written.
+  AwqWriter(const std::filesystem::path& output, const nlohmann::json& settings, bool resume);
+
+  bool has_part(const std::string& part) const;
+  void write_part(const std::string& part, const std::vector<OutputTensor>& tensors);
+  /// A JSON document kept beside the parts, for what must survive an interruption (a layer's report).
+  void write_note(const std::string& part, const nlohmann::json& note);
+  nlohmann::json read_note(const std::string& part) const;
+
+  /// Puts the parts together in this order, adds config.json (torch_dtype float16, quantization_config),
+  /// generation_config.json, tokenizer.json, tokenizer_config.json from `source`, plus the other small files of a
+  /// source folder that belong to the model (special_tokens_map.json, chat_template.jinja, LICENSE, ...), and
+  /// renames the folder into place. Returns the bytes written.
+  uint64_t finish(const Checkpoint& source, int group_size, const std::vector<std::string>& parts);
+
+ private:
+  std::filesystem::path part_path(const std::string& part) const;
+  core::StagedFolder folder_;
+};
+
+}  // namespace salient::checkpoint

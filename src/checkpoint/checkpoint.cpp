@@ -1,0 +1,116 @@
+#include "checkpoint/checkpoint.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "checkpoint/awq.h"
+#include "checkpoint/gguf.h"
+#include "checkpoint/gguf_blocks.h"
+#include "checkpoint/safetensors.h"
+#include "core/error.h"
+
+namespace salient::checkpoint {
+
+using core::DType;
+using core::ErrorKind;
+using core::fail;
+
+namespace {
+
+/// Converts `count` stored numbers, or whole blocks of them, to fp32.
+void convert_to_float(DType dtype, const std::byte* bytes, int64_t count, float* out) {
+  switch (dtype) {
+    case DType::kF32:
+      std::memcpy(out, bytes, static_cast<size_t>(count) * sizeof(float));
+      return;
+    case DType::kF16:
+    case DType::kBF16:
+      for (int64_t i = 0; i < count; ++i) {
+        uint16_t bits;
+        std::memcpy(&bits, bytes + 2 * i, sizeof bits);
+        out[i] = dtype == DType::kF16 ? core::half_to_float(bits) : core::bfloat16_to_float(bits);
+      }
+      return;
+    default:
+      dequantize_blocks(dtype, bytes, count, out);
+  }
+}
+
+bool holds_numbers(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 || core::is_block_quantized(dtype);
+}
+
+/// The stored row that holds logical row `row` (see StoredTensor::rotary_heads).
+int64_t stored_row(int64_t row, int64_t rows, int rotary_heads) {
+  if (rotary_heads == 0) return row;
+  const int64_t head_dim = rows / rotary_heads;
+  const int64_t in_head = row % head_dim;
+  const int64_t half = head_dim / 2;
+  return row - in_head + 2 * (in_head % half) + in_head / half;
+}
+
+void check_shape(const Checkpoint& checkpoint, const std::string& name, const StoredTensor& stored,
+                 const std::vector<int64_t>& expected) {
+  if (stored.view.shape != expected) {
+    fail(ErrorKind::kInvalidInput, "{}: tensor {} has shape [{}], but the config asks for [{}]",
+         checkpoint.path.string(), name, fmt::join(stored.view.shape, ", "), fmt::join(expected, ", "));
+  }
+  if (!holds_numbers(stored.view.dtype)) {
+    fail(ErrorKind::kUnsupported, "{}: tensor {} is stored as {}, which is not supported for weights",
+         checkpoint.path.string(), name, core::info_of(stored.view.dtype).name);
+  }
+}
+
+}  // namespace
+
+const StoredTensor& Checkpoint::tensor(const std::string& name) const {
+  const auto found = tensors.find(name);
+  if (found == tensors.end()) fail(ErrorKind::kNotFound, "{}: has no tensor {}", path.string(), name);
+  return found->second;
+}
+
+std::vector<float> Checkpoint::vector(const std::string& name, int64_t size) const {
+  const StoredTensor& stored = tensor(name);
+  check_shape(*this, name, stored, {size});
+  std::vector<float> values(size);
+  convert_to_float(stored.view.dtype, stored.view.bytes.data(), size, values.data());
+  return values;
+}
+
+core::DenseMatrix Checkpoint::matrix(const std::string& name, int64_t out_features, int64_t in_features) const {
+  const StoredTensor& stored = tensor(name);
+  check_shape(*this, name, stored, {out_features, in_features});
+  const bool plain_half = stored.view.dtype == DType::kF16 || stored.view.dtype == DType::kBF16;
+  const auto& info = core::info_of(stored.view.dtype);
+  const int64_t row_bytes = in_features / info.block_elements * info.block_bytes;
+  const auto read_rows = [stored, out_features, in_features, row_bytes](int64_t first, int64_t count, float* out) {
+    for (int64_t row = first; row < first + count; ++row, out += in_features) {
+      const int64_t source = stored_row(row, out_features, stored.rotary_heads);
+      convert_to_float(stored.view.dtype, stored.view.bytes.data() + source * row_bytes, in_features, out);
+    }
+  };
+  return {out_features, in_features, plain_half ? stored.view.dtype : DType::kF32, read_rows};
+}
+
+core::LinearWeights Checkpoint::linear(const std::string& prefix, int64_t out_features, int64_t in_features) const {
+  core::LinearWeights weights;
+  if (has(prefix + ".bias")) weights.bias = vector(prefix + ".bias", out_features);
+  if (!has(prefix + ".qweight")) {
+    weights.matrix = matrix(prefix + ".weight", out_features, in_features);
+    return weights;
+  }
+  core::QuantizedTensor quantized = read_awq_linear(*this, prefix, read_awq_settings(config, path.string()));
+  if (quantized.out_features != out_features || quantized.in_features != in_features) {
+    fail(ErrorKind::kInvalidInput, "{}: tensor {}.qweight is of a linear [{}, {}], but the config asks for [{}, {}]",
+         path.string(), prefix, quantized.out_features, quantized.in_features, out_features, in_features);
+  }
+  weights.matrix = std::move(quantized);
+  return weights;
+}
+
+Checkpoint open_checkpoint(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) fail(ErrorKind::kNotFound, "{}: does not exist", path.string());
+  return std::filesystem::is_directory(path) ? open_safetensors_folder(path) : open_gguf(path);
+}
+
+}  // namespace salient::checkpoint

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/mapped_file.h"
+#include "core/tensor.h"
+
+namespace salient::checkpoint {
+
+/// A tensor as its file stores it.
+struct StoredTensor {
+  core::TensorView view;
+  std::shared_ptr<const core::MappedFile> file;
+  /// Above 0 for the q and k projections of llama-architecture GGUF files, which store the rows of each of
+  /// this many heads with the two rotary halves interleaved: logical row h*d + half*(d/2) + i is stored row
+  /// h*d + 2*i + half.
+  int rotary_heads = 0;
+};
+
+/// A model on disk, whatever its format, in Hugging Face terms: tensor names and config fields are those of
+/// transformers; other formats are translated when they are opened. Tensors are views into mapped files:
+/// nothing is copied, and every offset and size has been checked against its file.
+class Checkpoint {
+ public:
+  std::filesystem::path path;  ///< as it was opened; errors call the model this
+  std::string format;          ///< "safetensors", "awq" or "gguf"
+  nlohmann::json config;
+  nlohmann::json generation_config;  ///< an object; empty when the model has none
+  std::string tokenizer_json;        ///< empty when the model has none
+  nlohmann::json tokenizer_config;   ///< an object, with chat_template inside; empty when there is none
+  std::map<std::string, StoredTensor> tensors;
+
+  bool has(const std::string& name) const { return tensors.contains(name); }
+
+  /// Throws not_found, naming the model and the tensor.
+  const StoredTensor& tensor(const std::string& name) const;
+
+  /// A one-dimensional tensor of `size` elements as fp32. Throws invalid_input when its shape differs.
+  std::vector<float> vector(const std::string& name, int64_t size) const;
+
+  /// A two-dimensional tensor [out_features, in_features] that is read as fp32 row by row.
+  /// Throws invalid_input, naming tensor, found and expected shape.
+  core::DenseMatrix matrix(const std::string& name, int64_t out_features, int64_t in_features) const;
+
+  /// The linear layer stored under `prefix`: dense (`prefix.weight`) or AutoAWQ (`prefix.qweight`, ...), with
+  /// `prefix.bias` where there is one.
+  core::LinearWeights linear(const std::string& prefix, int64_t out_features, int64_t in_features) const;
+};
+
+/// Opens a Hugging Face folder (one or sharded safetensors, dense or AutoAWQ) or a GGUF file.
+/// Throws not_found, invalid_input or unsupported, naming file and field.
+Checkpoint open_checkpoint(const std::filesystem::path& path);
+
+}  // namespace salient::checkpoint

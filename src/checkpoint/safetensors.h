@@ -1,0 +1,20 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "checkpoint/checkpoint.h"
+
+namespace salient::checkpoint {
+
+/// Maps one safetensors file and adds its tensors. The header's length, its JSON, every dtype, shape and offset
+/// are checked against the file; a tensor met twice is an error.
+/// Format: https://github.com/huggingface/safetensors, "Format".
+void add_safetensors_file(const std::filesystem::path& path, std::map<std::string, StoredTensor>& tensors);
+
+/// Opens a Hugging Face folder: config.json, model.safetensors or the shards that
+/// model.safetensors.index.json lists, tokenizer and generation files.
+Checkpoint open_safetensors_folder(const std::filesystem::path& folder);
+
+}  // namespace salient::checkpoint

@@ -1,0 +1,62 @@
+#include "core/atomic_output.h"
+
+#include <system_error>
+#include <utility>
+
+#include "core/error.h"
+#include "core/os.h"
+
+namespace salient::core {
+
+namespace fs = std::filesystem;
+
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), temporary_(path_) {
+  temporary_ += ".partial";
+  handle_ = os::create_file(temporary_);
+}
+
+AtomicFile::~AtomicFile() {
+  if (handle_ < 0) return;
+  os::close_file(handle_);
+  std::error_code ignored;
+  fs::remove(temporary_, ignored);
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  os::write_file(handle_, bytes, path_);
+}
+
+void AtomicFile::write(std::string_view text) {
+  write(std::as_bytes(std::span(text)));
+}
+
+void AtomicFile::commit() {
+  os::flush_file(handle_, path_);
+  os::close_file(std::exchange(handle_, -1));
+  os::rename_durably(temporary_, path_);
+}
+
+StagedFolder::StagedFolder(fs::path final_path) : final_(std::move(final_path)) {
+  while (!final_.has_filename() && final_.has_parent_path()) final_ = final_.parent_path();
+  if (fs::exists(final_)) {
+    fail(ErrorKind::kInvalidInput, "{}: exists already; name a new folder or remove this one", final_.string());
+  }
+  staging_ = final_;
+  staging_ += ".partial";
+  std::error_code error;
+  fs::create_directories(staging_, error);
+  if (error) {
+    fail(ErrorKind::kInvalidInput, "{}: the output folder cannot be made: {}", final_.string(), error.message());
+  }
+}
+
+void StagedFolder::commit() {
+  os::rename_durably(staging_, final_);
+}
+
+void StagedFolder::discard() {
+  std::error_code ignored;
+  fs::remove_all(staging_, ignored);
+}
+
+}  // namespace salient::core

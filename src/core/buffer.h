@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <type_traits>
+
+namespace salient::core {
+
+/// Memory from the operating system in whole pages, zeroed, with huge pages asked for when it is large:
+/// weights are streamed through once per token, and 4 KiB pages halve the bandwidth of that.
+/// Throws out_of_memory with the size.
+std::byte* allocate_pages(size_t bytes);
+void free_pages(std::byte* pages, size_t bytes) noexcept;
+
+/// A fixed-size array of plain values in such memory, aligned to a page.
+template <typename T>
+class Buffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  Buffer() = default;
+  explicit Buffer(size_t size)
+      : data_(reinterpret_cast<T*>(size ? allocate_pages(size * sizeof(T)) : nullptr), Free{size}) {}
+
+  T* data() { return data_.get(); }
+  const T* data() const { return data_.get(); }
+  size_t size() const { return data_.get_deleter().size; }
+  T& operator[](size_t i) { return data_.get()[i]; }
+  const T& operator[](size_t i) const { return data_.get()[i]; }
+  std::span<T> span() { return {data(), size()}; }
+  std::span<const T> span() const { return {data(), size()}; }
+
+ private:
+  struct Free {
+    size_t size = 0;
+    void operator()(T* data) const noexcept { free_pages(reinterpret_cast<std::byte*>(data), size * sizeof(T)); }
+  };
+  std::unique_ptr<T, Free> data_;
+};
+
+}  // namespace salient::core

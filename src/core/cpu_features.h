@@ -1,0 +1,13 @@
+#pragma once
+
+namespace salient::core {
+
+/// What this CPU and its operating system can run.
+struct CpuFeatures {
+  bool avx2_fma_f16c = false;
+  bool avx512_vnni = false;  ///< F, BW, VL, DQ and VNNI together
+};
+
+const CpuFeatures& cpu_features();
+
+}  // namespace salient::core

@@ -1,0 +1,27 @@
+#include "core/error.h"
+
+namespace salient::core {
+
+const char* name_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kInvalidInput:
+      return "invalid_input";
+    case ErrorKind::kNotFound:
+      return "not_found";
+    case ErrorKind::kUnsupported:
+      return "unsupported";
+    case ErrorKind::kOutOfMemory:
+      return "out_of_memory";
+    case ErrorKind::kDeviceLost:
+      return "device_lost";
+    case ErrorKind::kCancelled:
+      return "cancelled";
+    case ErrorKind::kNetwork:
+      return "network";
+    case ErrorKind::kInternal:
+      return "internal";
+  }
+  return "internal";
+}
+
+}  // namespace salient::core

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+/// Everything Salient asks of the operating system; one os_*.cpp answers for each.
+namespace salient::core::os {
+
+/// Creates or truncates a file for writing. Throws, naming the file and the system's reason.
+int create_file(const std::filesystem::path& path);
+/// Writes all bytes; `name` is what errors call the file.
+void write_file(int handle, std::span<const std::byte> bytes, const std::filesystem::path& name);
+void flush_file(int handle, const std::filesystem::path& name);
+void close_file(int handle) noexcept;
+/// Renames and flushes the parent folder, so that the new name survives a power cut.
+void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// The CPUs this process may use: its affinity mask, capped by the cgroup's quota rounded down, at least 1.
+int usable_cpus();
+/// True when the standard stream (0 input, 1 output, 2 error) is a terminal.
+bool is_terminal(int stream);
+/// The bytes of physical memory that can be used without swapping, within the cgroup's limit.
+uint64_t available_memory();
+/// Where downloads and derived data of this user are kept: $SALIENT_CACHE, or the platform's cache folder
+/// with "salient" under it.
+std::filesystem::path cache_folder();
+/// Environment variable, or empty.
+std::string environment(const char* name);
+
+}  // namespace salient::core::os

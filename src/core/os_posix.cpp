@@ -1,0 +1,179 @@
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "core/buffer.h"
+#include "core/error.h"
+#include "core/mapped_file.h"
+#include "core/os.h"
+
+namespace salient::core {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+[[noreturn]] void fail_with_errno(const fs::path& path, const char* action) {
+  const int code = errno;
+  const ErrorKind kind = code == ENOENT ? ErrorKind::kNotFound : ErrorKind::kInvalidInput;
+  fail(kind, "{}: {}: {}", path.string(), action, std::strerror(code));
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// The first whitespace-separated words of a small system file; empty when it cannot be read.
+std::vector<std::string> words_of(const char* path) {
+  std::ifstream file(path);
+  std::vector<std::string> words;
+  for (std::string word; file >> word;) words.push_back(word);
+  return words;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const fs::path& path) : path_(path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) fail_with_errno(path, "cannot be opened");
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) fail_with_errno(path, "cannot be examined");
+  if (!S_ISREG(status.st_mode)) fail(ErrorKind::kInvalidInput, "{}: is not a regular file", path.string());
+  size_ = static_cast<size_t>(status.st_size);
+  if (size_ == 0) fail(ErrorKind::kInvalidInput, "{}: is empty", path.string());
+  void* mapping = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (mapping == MAP_FAILED) fail_with_errno(path, "cannot be mapped");
+  data_ = static_cast<const std::byte*>(mapping);
+}
+
+MappedFile::~MappedFile() {
+  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+std::byte* allocate_pages(size_t bytes) {
+  constexpr size_t kHugePage = size_t{2} << 20;
+  void* pages = nullptr;
+  const bool large = bytes >= kHugePage;
+  const size_t alignment = large ? kHugePage : size_t{4096};
+  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  if (rounded < bytes || ::posix_memalign(&pages, alignment, rounded) != 0) {
+    fail(ErrorKind::kOutOfMemory, "{:.1f} MiB of memory cannot be had", static_cast<double>(bytes) / (1 << 20));
+  }
+  if (large) ::madvise(pages, rounded, MADV_HUGEPAGE);
+  std::memset(pages, 0, bytes);
+  return static_cast<std::byte*>(pages);
+}
+
+void free_pages(std::byte* pages, size_t) noexcept {
+  std::free(pages);
+}
+
+namespace os {
+
+int create_file(const fs::path& path) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) fail_with_errno(path, "cannot be written");
+  return fd;
+}
+
+void write_file(int handle, std::span<const std::byte> bytes, const fs::path& name) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(handle, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_with_errno(name, "cannot be written");
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+}
+
+void flush_file(int handle, const fs::path& name) {
+  if (::fsync(handle) != 0) fail_with_errno(name, "cannot be flushed to disk");
+}
+
+void close_file(int handle) noexcept {
+  ::close(handle);
+}
+
+void rename_durably(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) fail_with_errno(to, "cannot be put in place");
+  const fs::path parent = to.has_parent_path() ? to.parent_path() : fs::path(".");
+  const Descriptor folder(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() >= 0) ::fsync(folder.get());
+}
+
+int usable_cpus() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  int cpus = 1;
+  if (::sched_getaffinity(0, sizeof mask, &mask) == 0) cpus = std::max(1, CPU_COUNT(&mask));
+  double quota = 0;
+  double period = 0;
+  if (const auto v2 = words_of("/sys/fs/cgroup/cpu.max"); v2.size() >= 2 && v2[0] != "max") {
+    quota = std::atof(v2[0].c_str());
+    period = std::atof(v2[1].c_str());
+  } else if (const auto v1 = words_of("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"); !v1.empty()) {
+    const auto v1_period = words_of("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+    quota = std::atof(v1[0].c_str());
+    period = v1_period.empty() ? 0 : std::atof(v1_period[0].c_str());
+  }
+  if (quota > 0 && period > 0) cpus = std::min(cpus, std::max(1, static_cast<int>(quota / period)));
+  return cpus;
+}
+
+bool is_terminal(int stream) {
+  return ::isatty(stream) == 1;
+}
+
+uint64_t available_memory() {
+  uint64_t available = 0;
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string line; std::getline(meminfo, line);) {
+    std::istringstream fields(line);
+    std::string key;
+    uint64_t kib = 0;
+    if (fields >> key >> kib && key == "MemAvailable:") available = kib * 1024;
+  }
+  if (const auto limit = words_of("/sys/fs/cgroup/memory.max"); !limit.empty() && limit[0] != "max") {
+    const uint64_t most = std::strtoull(limit[0].c_str(), nullptr, 10);
+    const auto current = words_of("/sys/fs/cgroup/memory.current");
+    const uint64_t used = current.empty() ? 0 : std::strtoull(current[0].c_str(), nullptr, 10);
+    available = std::min(available, most > used ? most - used : 0);
+  }
+  return available;
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+fs::path cache_folder() {
+  if (const std::string own = environment("SALIENT_CACHE"); !own.empty()) return own;
+  if (const std::string xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) return fs::path(xdg) / "salient";
+  if (const std::string home = environment("HOME"); !home.empty()) return fs::path(home) / ".cache" / "salient";
+  fail(ErrorKind::kNotFound, "no cache folder: set SALIENT_CACHE, XDG_CACHE_HOME or HOME");
+}
+
+}  // namespace os
+}  // namespace salient::core

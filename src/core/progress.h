@@ -1,0 +1,48 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace salient::core {
+
+/// One step of long work, reported by the library and shown by the program. `rate_unit` is what `done`
+/// counts, in the plural: "layers", "windows", "bytes".
+struct Progress {
+  std::string_view task;
+  int64_t done = 0;
+  int64_t total = 0;
+  std::string_view unit;
+  std::string_view detail;
+};
+
+using ProgressCallback = std::function<void(const Progress&)>;
+
+/// Turns reports into text: on a terminal one line redrawn in place with a bar, rate and time left; else a
+/// plain line at the start, at most every ten seconds, and at the end. Writes to standard error.
+class ProgressPrinter {
+ public:
+  explicit ProgressPrinter(bool terminal);
+  ~ProgressPrinter();
+  void operator()(const Progress& progress);
+  /// Ends the redrawn line, so that other output starts on a fresh one.
+  void finish();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  bool terminal_;
+  bool line_open_ = false;
+  std::string task_;
+  Clock::time_point task_start_;
+  Clock::time_point last_shown_;
+  int64_t done_at_start_ = 0;
+};
+
+/// "1.5 GiB", "932 MiB", "12 KiB": bytes for a person.
+std::string format_bytes(uint64_t bytes);
+/// "1:02:03", "4:05": seconds for a person.
+std::string format_duration(double seconds);
+
+}  // namespace salient::core

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "core/progress.h"
+#include "evaluate/recipe.h"
+#include "runner/cpu_runner.h"
+
+namespace salient::evaluate {
+
+/// How well a model predicts a text.
+struct Perplexity {
+  double perplexity = 0;
+  /// Of the perplexity, from the spread of single predictions taken as independent.
+  double standard_error = 0;
+  std::vector<double> window_losses;  ///< mean negative log-likelihood of each window, in nats
+};
+
+/// How far a model's predictions are from its base's, at the same positions.
+struct Divergence {
+  double mean_kl = 0;         ///< KL(base || model), nats
+  double standard_error = 0;  ///< of mean_kl
+  double top1_agreement = 0;  ///< share of positions where both find the same token most likely
+};
+
+struct Evaluation {
+  int64_t windows = 0;
+  int64_t predictions = 0;
+  double seconds = 0;
+  Perplexity model;
+  bool has_base = false;
+  Perplexity base;
+  Divergence divergence;
+};
+
+/// Scores `tokens` in windows. A resident runner takes one window after the other; a streamed one takes all windows
+/// through each layer, so each weight is read once: the figures are the same bits. With `base`, both models see the
+/// same windows. `replace_first_token` of 0 or more puts that token at each window's start. Throws invalid_input when a
+/// window is longer than a model's context, a token is outside a vocabulary, or the models' vocabularies differ.
+Evaluation evaluate(runner::CpuRunner& model, runner::CpuRunner* base, std::span<const int32_t> tokens,
+                    const Recipe& recipe, int64_t limit, int32_t replace_first_token,
+                    const core::ProgressCallback& progress, std::stop_token stop);
+
+}  // namespace salient::evaluate

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace salient::generate {
+
+/// How the next token is chosen from the logits.
+struct SamplingOptions {
+  float temperature = 0.7f;  ///< 0: always the most likely token
+  int64_t top_k = 40;        ///< keep the k most likely; 0: all
+  float top_p = 0.95f;       ///< keep the most likely until their probabilities reach this; 1: all
+  uint64_t seed = 0;
+};
+
+/// Throws invalid_input naming the option that is out of range.
+void check(const SamplingOptions& options);
+
+/// Chooses tokens. A choice depends only on the logits, the options, and the (stream, position) it is for, never on
+/// what was chosen before, so a batch of sequences or a rewound one gives the same text.
+class Sampler {
+ public:
+  explicit Sampler(const SamplingOptions& options);
+
+  /// `logits` is one row of vocab_size; `stream` tells the sequences of a batch apart.
+  int32_t choose(std::span<const float> logits, uint64_t stream, uint64_t position);
+
+ private:
+  struct Candidate {
+    int32_t id;
+    float logit;
+  };
+  int32_t choose_from_all(std::span<const float> logits, double random) const;
+  int32_t choose_from_candidates(double random) const;
+  void gather_candidates(std::span<const float> logits);
+
+  SamplingOptions options_;
+  std::vector<Candidate> candidates_;  ///< most likely first
+};
+
+/// The most likely token; the lowest id among equals.
+int32_t most_likely(std::span<const float> logits);
+
+}  // namespace salient::generate

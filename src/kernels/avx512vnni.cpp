@@ -1,0 +1,87 @@
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "kernels/vector_attention.h"
+
+namespace salient::kernels {
+
+namespace {
+
+struct Avx512Vnni {
+  // 24 accumulators, 4 weight registers, 1 input.
+  static constexpr int kDenseTokens = 6;
+  static constexpr int kDenseTiles = 4;
+  static constexpr int kInt4Tokens = 4;
+  static constexpr int kInt4Tiles = 2;
+  static constexpr int kAttendRows = 4;
+  static constexpr int kAttendBlocks = 4;
+
+  using Float = __m512;
+  using Int = __m512i;
+  using Codes = __m512i;
+
+  static Float zero() { return _mm512_setzero_ps(); }
+  static Float broadcast(float x) { return _mm512_set1_ps(x); }
+  static Float load(const float* x) { return _mm512_loadu_ps(x); }
+  static void store(float* x, Float value) { _mm512_storeu_ps(x, value); }
+  static Float load_half(const uint16_t* x) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+  }
+  static void store_half(uint16_t* x, Float value) {
+    const __m256i halves = _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(x), halves);
+  }
+  static Float load_bfloat16(const uint16_t* x) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+  }
+  static Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
+  static Float subtract(Float a, Float b) { return _mm512_sub_ps(a, b); }
+  static Float multiply(Float a, Float b) { return _mm512_mul_ps(a, b); }
+  static Float divide(Float a, Float b) { return _mm512_div_ps(a, b); }
+  static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+  static Float negate(Float a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+  static Float absolute(Float a) { return _mm512_abs_ps(a); }
+  static Float maximum(Float a, Float b) { return _mm512_max_ps(a, b); }
+  static Float round(Float a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static Float power_of_two(Float n) {
+    const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+  }
+  static Float zero_below(Float value, Float x, float limit) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_GE_OQ), value);
+  }
+
+  static Int int_broadcast_multiply(const uint8_t* zeros, int32_t sum) {
+    const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(zeros)));
+    return _mm512_mullo_epi32(wide, _mm512_set1_epi32(-sum));
+  }
+  static Float to_float(Int a) { return _mm512_cvtepi32_ps(a); }
+  static void unpack(const uint8_t* line, Codes& low, Codes& high) {
+    const __m512i bytes = _mm512_loadu_si512(line);
+    const __m512i mask = _mm512_set1_epi8(15);
+    low = _mm512_and_si512(bytes, mask);
+    high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
+  }
+  static Int accumulate(Int sum, Codes low, Codes high, const int8_t* values) {
+    int32_t four;
+    __builtin_memcpy(&four, values, 4);
+    sum = _mm512_dpbusd_epi32(sum, low, _mm512_set1_epi32(four));
+    __builtin_memcpy(&four, values + 4, 4);
+    return _mm512_dpbusd_epi32(sum, high, _mm512_set1_epi32(four));
+  }
+  static int32_t narrow_int8(Float integral, int8_t* out) {
+    const __m512i wide = _mm512_cvtps_epi32(integral);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(wide));
+    return _mm512_reduce_add_epi32(wide);
+  }
+};
+
+}  // namespace
+
+const KernelSet kAvx512VnniKernels = make_kernel_set<Avx512Vnni>("avx512vnni");
+
+}  // namespace salient::kernels
+
+#endif

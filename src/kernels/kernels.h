@@ -1,0 +1,125 @@
+#pragma once
+
+#include <cstdint>
+
+/// Free functions on plain pointers, one set per instruction set, all with the same bits: every float sum runs
+/// in the one order that scalar.cpp spells out, fused multiply-adds are written where they are meant, and
+/// exp is our own. `scalar.cpp` is the reference and the documentation of what each kernel computes.
+namespace salient::kernels {
+
+/// Rows of a packed weight tile, keys of a packed block, partial sums of a reduction: one a lane.
+inline constexpr int kLanes = 16;
+/// Keys of one KV page, and of one chunk of the online softmax.
+inline constexpr int kPageKeys = 64;
+/// The largest head_dim the attention kernels take; it must be a multiple of kLanes.
+inline constexpr int kMaxHeadDim = 256;
+
+/// A dense matrix [rows, columns] in tiles of 16 rows: element (16t + r, c) is at (t * columns + c) * 16 + r.
+/// The last tile is padded with zeros. `data` holds fp32, fp16 or bf16 by the kernel it is given to.
+struct DenseTiles {
+  const void* data;
+  int64_t rows;
+  int64_t columns;
+};
+
+/// An int4 matrix [rows, columns] in tiles of 16 rows and groups of columns. Of a tile's group, 64-byte line i holds
+/// columns 8i..8i+7 of 16 rows: byte 4r + j has column 8i + j of row r in its low nibble, 8i + 4 + j in its high one.
+struct Int4Tiles {
+  const uint8_t* codes;  ///< [tiles][groups][group_size / 8][64]
+  const float* scales;   ///< [tiles][groups][16]
+  const uint8_t* zeros;  ///< [tiles][groups][16]
+  int64_t rows;
+  int64_t columns;
+  int group_size;  ///< a multiple of 16, at most 256
+};
+
+/// Activations rounded to int8, one scale per token and group: x = value * scale.
+struct Int8Activations {
+  const int8_t* values;  ///< [tokens][columns], -127..127
+  const float* scales;   ///< [tokens][groups]
+  const int32_t* sums;   ///< [tokens][groups]: sum of the group's values
+};
+
+/// One query of one head: attends the keys [first_key, end_key) of its sequence.
+struct AttentionRow {
+  const float* query;  ///< head_dim values
+  float* output;       ///< head_dim values
+  int64_t first_key;
+  int64_t end_key;
+};
+
+/// The KV pages of one sequence, in order, and where in each page one kv head of one layer lies. At key_offset are
+/// the page's keys in blocks of 16, [4][head_dim][16] fp16, so that a lane is a key; at value_offset its values,
+/// [64][head_dim] fp16, so that a lane is a dimension. Every number of a page is finite, used or not.
+struct AttentionCache {
+  const uint16_t* const* pages;
+  int64_t key_offset;
+  int64_t value_offset;
+};
+
+/// The kernels of one instruction set. Tokens are rows of row-major matrices with the given stride in elements.
+struct KernelSet {
+  const char* name;
+
+  /// y[token][row] = sum over columns, in order, of x[token][column] * w[row][column]; for the tiles
+  /// [first_tile, end_tile) only. With `accumulate` the sum starts at y's old value instead of 0.
+  using DenseMultiply = void (*)(const DenseTiles& weights, int64_t first_tile, int64_t end_tile, const float* x,
+                                 int64_t x_stride, int64_t tokens, bool accumulate, float* y, int64_t y_stride);
+  DenseMultiply multiply_f32;
+  DenseMultiply multiply_f16;
+  DenseMultiply multiply_bf16;
+
+  /// y[token][row] = sum over groups, in order, of float(sum of (code - zero) * value) * (weight scale * activation
+  /// scale); the integer sums are exact.
+  void (*multiply_int4)(const Int4Tiles& weights, int64_t first_tile, int64_t end_tile, const Int8Activations& x,
+                        int64_t tokens, float* y, int64_t y_stride);
+
+  /// Rounds one token's activations to int8 per group: scale = max|x| / 127, ties to even.
+  void (*quantize_int8)(const float* x, int64_t columns, int group_size, int8_t* values, float* scales, int32_t* sums);
+
+  /// out[i] = x[i] / sqrt(mean(x^2) + epsilon) * weight[i]. Zhang and Sennrich, "Root Mean Square Layer
+  /// Normalization", 2019.
+  void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t size, float* out);
+
+  /// Rotates each of `heads` vectors in place: dimension i pairs with i + head_dim / 2. cos and sin hold head_dim / 2
+  /// values for the token's position. Su et al., "RoFormer", 2021, in the half-split layout of Llama.
+  void (*rotate)(float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim);
+
+  /// out[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp(-g)). Shazeer, "GLU Variants", 2020.
+  void (*silu_multiply)(const float* gate, const float* up, int64_t size, float* out);
+
+  /// softmax(scale * q K^T) V for rows that share one kv head. Each page's maximum, sum and weighted values are
+  /// computed on their own and merged in page order (Milakov and Gimelshein, 2018), so the result does not
+  /// depend on how rows are batched.
+  void (*attend)(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
+                 float scale);
+
+  /// fp32 to fp16, to nearest, ties to even, bounded to the largest finite fp16.
+  void (*to_half)(const float* x, int64_t size, uint16_t* out);
+
+  /// x[i] += y[i].
+  void (*add)(const float* y, int64_t size, float* x);
+
+  /// max of x, size > 0.
+  float (*maximum)(const float* x, int64_t size);
+  /// sum of exp(x[i] - shift), in 16 interleaved partial sums.
+  float (*sum_exp)(const float* x, int64_t size, float shift);
+  /// sum of exp(p[i] - p_log_sum) * ((p[i] - p_log_sum) - (q[i] - q_log_sum)): KL divergence of q from p, from
+  /// logits and their log-sum-exp, in 16 interleaved partial sums.
+  float (*divergence)(const float* p, float p_log_sum, const float* q, float q_log_sum, int64_t size);
+};
+
+/// The set in use: the best this CPU runs, or the one SALIENT_ISA names (scalar, avx2, avx512vnni).
+/// Throws unsupported when that one is unknown or cannot run here.
+const KernelSet& active_kernels();
+
+/// A set by name; nullptr when the name is unknown or this CPU cannot run it.
+const KernelSet* find_kernels(const char* name);
+
+extern const KernelSet kScalarKernels;
+#if defined(__x86_64__)
+extern const KernelSet kAvx2Kernels;
+extern const KernelSet kAvx512VnniKernels;
+#endif
+
+}  // namespace salient::kernels

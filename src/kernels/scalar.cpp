@@ -1,0 +1,239 @@
+#include <cmath>
+#include <limits>
+
+#include "core/dtype.h"
+#include "core/math.h"
+#include "kernels/kernels.h"
+
+namespace salient::kernels {
+
+namespace {
+
+/// 16 interleaved partial results are combined as a tree: lane i with lane i + 8, then + 4, + 2, + 1.
+float sum_lanes(const float* lanes) {
+  float sums[kLanes];
+  for (int i = 0; i < kLanes; ++i) sums[i] = lanes[i];
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+  }
+  return sums[0];
+}
+
+float load(const float* weights, int64_t i) {
+  return weights[i];
+}
+
+struct Half {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
+float load(const Half* weights, int64_t i) {
+  return core::half_to_float(weights[i].bits);
+}
+float load(const BFloat16* weights, int64_t i) {
+  return core::bfloat16_to_float(weights[i].bits);
+}
+
+template <typename Weight>
+void multiply_dense(const DenseTiles& weights, int64_t first_tile, int64_t end_tile, const float* x, int64_t x_stride,
+                    int64_t tokens, bool accumulate, float* y, int64_t y_stride) {
+  const auto* data = static_cast<const Weight*>(weights.data);
+  for (int64_t tile = first_tile; tile < end_tile; ++tile) {
+    for (int64_t token = 0; token < tokens; ++token) {
+      for (int64_t lane = 0; lane < kLanes && tile * kLanes + lane < weights.rows; ++lane) {
+        float& result = y[token * y_stride + tile * kLanes + lane];
+        float sum = accumulate ? result : 0.0f;
+        for (int64_t column = 0; column < weights.columns; ++column) {
+          const float weight = load(data, (tile * weights.columns + column) * kLanes + lane);
+          sum = std::fma(x[token * x_stride + column], weight, sum);
+        }
+        result = sum;
+      }
+    }
+  }
+}
+
+void multiply_int4(const Int4Tiles& weights, int64_t first_tile, int64_t end_tile, const Int8Activations& x,
+                   int64_t tokens, float* y, int64_t y_stride) {
+  const int64_t groups = weights.columns / weights.group_size;
+  for (int64_t tile = first_tile; tile < end_tile; ++tile) {
+    for (int64_t token = 0; token < tokens; ++token) {
+      for (int64_t lane = 0; lane < kLanes && tile * kLanes + lane < weights.rows; ++lane) {
+        float sum = 0.0f;
+        for (int64_t group = 0; group < groups; ++group) {
+          const int64_t index = tile * groups + group;
+          const uint8_t* codes = weights.codes + index * weights.group_size * (kLanes / 2);
+          const int8_t* values = x.values + token * weights.columns + group * weights.group_size;
+          int32_t dot = -int32_t{weights.zeros[index * kLanes + lane]} * x.sums[token * groups + group];
+          for (int k = 0; k < weights.group_size; ++k) {
+            const uint8_t byte = codes[k / 8 * 64 + lane * 4 + k % 4];
+            dot += (k % 8 < 4 ? byte & 15 : byte >> 4) * values[k];
+          }
+          const float scale = weights.scales[index * kLanes + lane] * x.scales[token * groups + group];
+          sum = std::fma(static_cast<float>(dot), scale, sum);
+        }
+        y[token * y_stride + tile * kLanes + lane] = sum;
+      }
+    }
+  }
+}
+
+void quantize_int8(const float* x, int64_t columns, int group_size, int8_t* values, float* scales, int32_t* sums) {
+  for (int64_t group = 0; group < columns / group_size; ++group) {
+    const float* inputs = x + group * group_size;
+    float largest = 0.0f;
+    for (int i = 0; i < group_size; ++i) largest = std::fabs(inputs[i]) > largest ? std::fabs(inputs[i]) : largest;
+    const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+    int32_t sum = 0;
+    for (int i = 0; i < group_size; ++i) {
+      const auto value = static_cast<int8_t>(std::nearbyint(inputs[i] * inverse));
+      values[group * group_size + i] = value;
+      sum += value;
+    }
+    scales[group] = largest / 127.0f;
+    sums[group] = sum;
+  }
+}
+
+void rms_norm(const float* x, const float* weight, float epsilon, int64_t size, float* out) {
+  float squares[kLanes] = {};
+  for (int64_t i = 0; i < size; ++i) squares[i % kLanes] = std::fma(x[i], x[i], squares[i % kLanes]);
+  const float mean = sum_lanes(squares) / static_cast<float>(size);
+  const float inverse = 1.0f / std::sqrt(mean + epsilon);
+  for (int64_t i = 0; i < size; ++i) out[i] = x[i] * inverse * weight[i];
+}
+
+void rotate(float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim) {
+  const int64_t half = head_dim / 2;
+  for (int64_t head = 0; head < heads; ++head) {
+    float* first = x + head * head_dim;
+    float* second = first + half;
+    for (int64_t i = 0; i < half; ++i) {
+      const float a = first[i];
+      const float b = second[i];
+      first[i] = std::fma(a, cos[i], -(b * sin[i]));
+      second[i] = std::fma(b, cos[i], a * sin[i]);
+    }
+  }
+}
+
+void silu_multiply(const float* gate, const float* up, int64_t size, float* out) {
+  for (int64_t i = 0; i < size; ++i) out[i] = gate[i] / (1.0f + core::exp(-gate[i])) * up[i];
+}
+
+/// Maximum, sum of weights and weighted sum of values over some keys; `values` has head_dim entries.
+struct PartialSoftmax {
+  float maximum = -std::numeric_limits<float>::infinity();
+  float sum = 0.0f;
+  float values[kMaxHeadDim] = {};
+};
+
+/// One page on its own. Keys are first scored, one a lane, then weighted.
+PartialSoftmax attend_page(const AttentionRow& row, const uint16_t* keys, const uint16_t* values, int64_t page_start,
+                           int64_t head_dim, float scale) {
+  PartialSoftmax part;
+  float scores[kPageKeys];
+  for (int key = 0; key < kPageKeys; ++key) {
+    const uint16_t* block = keys + key / kLanes * kLanes * head_dim;
+    float dot = 0.0f;
+    for (int64_t d = 0; d < head_dim; ++d) {
+      dot = std::fma(row.query[d], core::half_to_float(block[d * kLanes + key % kLanes]), dot);
+    }
+    const int64_t position = page_start + key;
+    const bool visible = position >= row.first_key && position < row.end_key;
+    scores[key] = visible ? dot * scale : -std::numeric_limits<float>::infinity();
+    part.maximum = scores[key] > part.maximum ? scores[key] : part.maximum;
+  }
+  float sums[kLanes] = {};
+  for (int key = 0; key < kPageKeys; ++key) {
+    const float weight = core::exp(scores[key] - part.maximum);
+    sums[key % kLanes] += weight;
+    for (int64_t d = 0; d < head_dim; ++d) {
+      part.values[d] = std::fma(weight, core::half_to_float(values[key * head_dim + d]), part.values[d]);
+    }
+  }
+  part.sum = sum_lanes(sums);
+  return part;
+}
+
+void merge(PartialSoftmax& total, const PartialSoftmax& part, int64_t head_dim) {
+  const float maximum = part.maximum > total.maximum ? part.maximum : total.maximum;
+  const float old_weight = core::exp(total.maximum - maximum);
+  const float new_weight = core::exp(part.maximum - maximum);
+  total.maximum = maximum;
+  total.sum = std::fma(total.sum, old_weight, part.sum * new_weight);
+  for (int64_t d = 0; d < head_dim; ++d) {
+    total.values[d] = std::fma(total.values[d], old_weight, part.values[d] * new_weight);
+  }
+}
+
+void attend(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim, float scale) {
+  for (const AttentionRow* row = rows; row < rows + row_count; ++row) {
+    PartialSoftmax total;
+    for (int64_t page = row->first_key / kPageKeys; page * kPageKeys < row->end_key; ++page) {
+      merge(total,
+            attend_page(*row, cache.pages[page] + cache.key_offset, cache.pages[page] + cache.value_offset,
+                        page * kPageKeys, head_dim, scale),
+            head_dim);
+    }
+    for (int64_t d = 0; d < head_dim; ++d) row->output[d] = total.values[d] / total.sum;
+  }
+}
+
+void to_half(const float* x, int64_t size, uint16_t* out) {
+  constexpr float kLargest = 65504.0f;
+  for (int64_t i = 0; i < size; ++i) {
+    const float bounded = x[i] > -kLargest ? (x[i] < kLargest ? x[i] : kLargest) : -kLargest;
+    out[i] = core::float_to_half(bounded);
+  }
+}
+
+void add(const float* y, int64_t size, float* x) {
+  for (int64_t i = 0; i < size; ++i) x[i] += y[i];
+}
+
+float maximum(const float* x, int64_t size) {
+  float largest = x[0];
+  for (int64_t i = 1; i < size; ++i) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
+
+float sum_exp(const float* x, int64_t size, float shift) {
+  float sums[kLanes] = {};
+  for (int64_t i = 0; i < size; ++i) sums[i % kLanes] += core::exp(x[i] - shift);
+  return sum_lanes(sums);
+}
+
+float divergence(const float* p, float p_log_sum, const float* q, float q_log_sum, int64_t size) {
+  float sums[kLanes] = {};
+  for (int64_t i = 0; i < size; ++i) {
+    const float p_log = p[i] - p_log_sum;
+    const float q_log = q[i] - q_log_sum;
+    sums[i % kLanes] = std::fma(core::exp(p_log), p_log - q_log, sums[i % kLanes]);
+  }
+  return sum_lanes(sums);
+}
+
+}  // namespace
+
+const KernelSet kScalarKernels = {
+    .name = "scalar",
+    .multiply_f32 = multiply_dense<float>,
+    .multiply_f16 = multiply_dense<Half>,
+    .multiply_bf16 = multiply_dense<BFloat16>,
+    .multiply_int4 = multiply_int4,
+    .quantize_int8 = quantize_int8,
+    .rms_norm = rms_norm,
+    .rotate = rotate,
+    .silu_multiply = silu_multiply,
+    .attend = attend,
+    .to_half = to_half,
+    .add = add,
+    .maximum = maximum,
+    .sum_exp = sum_exp,
+    .divergence = divergence,
+};
+
+}  // namespace salient::kernels

@@ -1,0 +1,178 @@
+#pragma once
+
+#include "kernels/vector_kernels.h"
+
+namespace salient::kernels {
+
+/// The attention kernel over a vector type V, as in vector_kernels.h. Up to V::kAttendRows rows share each load of
+/// keys and values; a row's own sums do not depend on which rows it shares them with.
+template <typename V>
+struct VectorAttention {
+  using Float = typename V::Float;
+  using Common = VectorKernels<V>;
+  static constexpr int kBlocks = kPageKeys / kLanes;
+
+  /// The running softmax of one row over the pages so far.
+  struct Running {
+    float maximum;
+    float sum;
+    float values[kMaxHeadDim];
+  };
+
+  /// Dot products of Rows queries with V::kAttendBlocks blocks of keys, scaled.
+  template <int Rows>
+  static void score(const AttentionRow* rows, const uint16_t* keys, int64_t head_dim, float scale,
+                    float (*scores)[kPageKeys]) {
+    for (int block = 0; block < kBlocks; block += V::kAttendBlocks) {
+      Float dots[Rows][V::kAttendBlocks];
+      for (int r = 0; r < Rows; ++r) {
+        for (int b = 0; b < V::kAttendBlocks; ++b) dots[r][b] = V::zero();
+      }
+      const uint16_t* block_keys = keys + block * kLanes * head_dim;
+      for (int64_t d = 0; d < head_dim; ++d) {
+        Float k[V::kAttendBlocks];
+        for (int b = 0; b < V::kAttendBlocks; ++b) k[b] = V::load_half(block_keys + (b * head_dim + d) * kLanes);
+        for (int r = 0; r < Rows; ++r) {
+          const Float q = V::broadcast(rows[r].query[d]);
+          for (int b = 0; b < V::kAttendBlocks; ++b) dots[r][b] = V::fma(q, k[b], dots[r][b]);
+        }
+      }
+      for (int r = 0; r < Rows; ++r) {
+        for (int b = 0; b < V::kAttendBlocks; ++b) {
+          V::store(scores[r] + (block + b) * kLanes, V::multiply(dots[r][b], V::broadcast(scale)));
+        }
+      }
+    }
+  }
+
+  /// Hides the keys a row may not see, turns its scores into weights and merges maximum and sum into `running`.
+  /// `old_weight` and `new_weight` are the factors its values must be merged with; a row that sees none of the page
+  /// gets weights of 0 and keeps what it has.
+  static void weigh(const AttentionRow& row, int64_t page_start, float* scores, Running& running, float& old_weight,
+                    float& new_weight) {
+    const bool sees_page = row.first_key < page_start + kPageKeys && row.end_key > page_start;
+    if (!sees_page) {
+      for (int key = 0; key < kPageKeys; ++key) scores[key] = 0.0f;
+      return;
+    }
+    const bool sees_all = row.first_key <= page_start && row.end_key >= page_start + kPageKeys;
+    if (!sees_all) {
+      for (int key = 0; key < kPageKeys; ++key) {
+        const int64_t position = page_start + key;
+        if (position < row.first_key || position >= row.end_key) scores[key] = -__builtin_inff();
+      }
+    }
+    const float page_maximum = Common::maximum(scores, kPageKeys);
+    Float sums = V::zero();
+    for (int key = 0; key < kPageKeys; key += kLanes) {
+      const Float weights = Common::exp(V::subtract(V::load(scores + key), V::broadcast(page_maximum)));
+      V::store(scores + key, weights);
+      sums = V::add(sums, weights);
+    }
+    const float maximum = page_maximum > running.maximum ? page_maximum : running.maximum;
+    float factors[kLanes] = {running.maximum - maximum, page_maximum - maximum};
+    V::store(factors, Common::exp(V::load(factors)));
+    old_weight = factors[0];
+    new_weight = factors[1];
+    running.maximum = maximum;
+    running.sum = __builtin_fmaf(running.sum, old_weight, Common::sum_lanes(sums) * new_weight);
+  }
+
+  /// Weighted values of the page for Rows rows, merged into their running values.
+  template <int Rows, int Blocks>
+  static void add_values(const float (*weights)[kPageKeys], const uint16_t* values, int64_t head_dim, int64_t first,
+                         const float* old_weights, const float* new_weights, const bool* sees, Running* running) {
+    Float sums[Rows][Blocks];
+    for (int r = 0; r < Rows; ++r) {
+      for (int b = 0; b < Blocks; ++b) sums[r][b] = V::zero();
+    }
+    for (int key = 0; key < kPageKeys; ++key) {
+      Float v[Blocks];
+      for (int b = 0; b < Blocks; ++b) v[b] = V::load_half(values + key * head_dim + first + b * kLanes);
+      for (int r = 0; r < Rows; ++r) {
+        const Float weight = V::broadcast(weights[r][key]);
+        for (int b = 0; b < Blocks; ++b) sums[r][b] = V::fma(weight, v[b], sums[r][b]);
+      }
+    }
+    for (int r = 0; r < Rows; ++r) {
+      if (!sees[r]) continue;
+      for (int b = 0; b < Blocks; ++b) {
+        float* total = running[r].values + first + b * kLanes;
+        const Float part = V::multiply(sums[r][b], V::broadcast(new_weights[r]));
+        V::store(total, V::fma(V::load(total), V::broadcast(old_weights[r]), part));
+      }
+    }
+  }
+
+  template <int Rows>
+  static void attend_rows(const AttentionRow* rows, const AttentionCache& cache, int64_t head_dim, float scale) {
+    Running running[Rows];
+    int64_t first_key = rows[0].first_key;
+    int64_t end_key = rows[0].end_key;
+    for (int r = 0; r < Rows; ++r) {
+      first_key = rows[r].first_key < first_key ? rows[r].first_key : first_key;
+      end_key = rows[r].end_key > end_key ? rows[r].end_key : end_key;
+      running[r].maximum = -__builtin_inff();
+      running[r].sum = 0.0f;
+      for (int64_t d = 0; d < head_dim; ++d) running[r].values[d] = 0.0f;
+    }
+    for (int64_t page = first_key / kPageKeys; page * kPageKeys < end_key; ++page) {
+      float weights[Rows][kPageKeys];
+      float old_weights[Rows];
+      float new_weights[Rows];
+      bool sees[Rows];
+      score<Rows>(rows, cache.pages[page] + cache.key_offset, head_dim, scale, weights);
+      for (int r = 0; r < Rows; ++r) {
+        const int64_t start = page * kPageKeys;
+        sees[r] = rows[r].first_key < start + kPageKeys && rows[r].end_key > start;
+        weigh(rows[r], start, weights[r], running[r], old_weights[r], new_weights[r]);
+      }
+      const uint16_t* values = cache.pages[page] + cache.value_offset;
+      int64_t d = 0;
+      for (; d + V::kAttendBlocks * kLanes <= head_dim; d += V::kAttendBlocks * kLanes) {
+        add_values<Rows, V::kAttendBlocks>(weights, values, head_dim, d, old_weights, new_weights, sees, running);
+      }
+      for (; d < head_dim; d += kLanes) {
+        add_values<Rows, 1>(weights, values, head_dim, d, old_weights, new_weights, sees, running);
+      }
+    }
+    for (int r = 0; r < Rows; ++r) {
+      for (int64_t d = 0; d < head_dim; d += kLanes) {
+        V::store(rows[r].output + d, V::divide(V::load(running[r].values + d), V::broadcast(running[r].sum)));
+      }
+    }
+  }
+
+  static void attend(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
+                     float scale) {
+    for (; row_count >= V::kAttendRows; rows += V::kAttendRows, row_count -= V::kAttendRows) {
+      attend_rows<V::kAttendRows>(rows, cache, head_dim, scale);
+    }
+    for (; row_count > 0; ++rows, --row_count) attend_rows<1>(rows, cache, head_dim, scale);
+  }
+};
+
+/// The set of kernels of one vector type.
+template <typename V>
+constexpr KernelSet make_kernel_set(const char* name) {
+  using K = VectorKernels<V>;
+  return {
+      .name = name,
+      .multiply_f32 = K::template multiply_dense<typename K::Fp32>,
+      .multiply_f16 = K::template multiply_dense<typename K::Fp16>,
+      .multiply_bf16 = K::template multiply_dense<typename K::Bf16>,
+      .multiply_int4 = K::multiply_int4,
+      .quantize_int8 = K::quantize_int8,
+      .rms_norm = K::rms_norm,
+      .rotate = K::rotate,
+      .silu_multiply = K::silu_multiply,
+      .attend = VectorAttention<V>::attend,
+      .to_half = K::to_half,
+      .add = K::add,
+      .maximum = K::maximum,
+      .sum_exp = K::sum_exp,
+      .divergence = K::divergence,
+  };
+}
+
+}  // namespace salient::kernels

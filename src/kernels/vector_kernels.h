@@ -1,0 +1,333 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/math.h"
+#include "kernels/kernels.h"
+
+/// The kernels written once over a vector type. An instruction set's file defines a class V in an anonymous
+/// namespace and instantiates make_kernel_set<V>(). V has
+///   Float: 16 fp32 lanes, with zero, broadcast, load, store, load_half, store_half,
+///     load_bfloat16, add, subtract, multiply, divide,
+///     fma(a, b, c) = a * b + c, negate, absolute, maximum (b where a is not above it), round (ties to even),
+///     power_of_two (2^n of an integral n), zero_below(value, x, limit) = value where x >= limit, else 0;
+///   Int: 16 int32 lanes, with int_broadcast_multiply(zeros, sum) = -zeros[lane] * sum, to_float;
+///   Codes: one unpacked half of a 64-byte line, with unpack(line, low, high) and
+///     accumulate(sum, low, high, values) = sum + products with the line's 8 activations;
+///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns their sum;
+///   the register blocking: kDenseTokens, kDenseTiles, kInt4Tokens, kInt4Tiles, kAttendRows, kAttendBlocks.
+/// Nothing here may call an inline function of the standard library: the linker could keep the copy compiled with
+/// these instructions for everyone.
+namespace salient::kernels {
+
+template <typename V>
+struct VectorKernels {
+  using Float = typename V::Float;
+
+  /// Columns summed before a weight panel is revisited for the next tokens: 1,024 columns of four fp32 tiles are
+  /// 256 KiB, half of a small L2 cache.
+  static constexpr int64_t kColumnBlock = 1024;
+
+  // Partial vectors: `count` lanes of memory, the others set to `fill` or left alone.
+
+  static Float load_first(const float* x, int64_t count, float fill) {
+    if (count >= kLanes) return V::load(x);
+    float lanes[kLanes];
+    for (int i = 0; i < kLanes; ++i) lanes[i] = i < count ? x[i] : fill;
+    return V::load(lanes);
+  }
+
+  static void store_first(float* x, int64_t count, Float value) {
+    if (count >= kLanes) return V::store(x, value);
+    float lanes[kLanes];
+    V::store(lanes, value);
+    for (int i = 0; i < count; ++i) x[i] = lanes[i];
+  }
+
+  static float sum_lanes(Float value) {
+    float lanes[kLanes];
+    V::store(lanes, value);
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+      for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    }
+    return lanes[0];
+  }
+
+  static float max_lanes(Float value) {
+    float lanes[kLanes];
+    V::store(lanes, value);
+    float largest = lanes[0];
+    for (int i = 1; i < kLanes; ++i) largest = lanes[i] > largest ? lanes[i] : largest;
+    return largest;
+  }
+
+  static Float exp(Float x) {
+    using namespace core::exp_constants;
+    // The operands' order makes a NaN the result kHighest here; zero_below then turns it into 0.
+    const Float bounded = V::negate(V::maximum(V::negate(x), V::broadcast(-kHighest)));
+    const Float n = V::round(V::multiply(bounded, V::broadcast(kLog2E)));
+    Float r = V::fma(n, V::broadcast(-kLn2High), bounded);
+    r = V::fma(n, V::broadcast(-kLn2Low), r);
+    Float sum = V::broadcast(kTaylor[0]);
+    for (int i = 1; i < 8; ++i) sum = V::fma(sum, r, V::broadcast(kTaylor[i]));
+    return V::zero_below(V::multiply(sum, V::power_of_two(n)), x, kLowest);
+  }
+
+  // Dense matrices.
+
+  struct Fp32 {
+    using Stored = float;
+    static Float load(const Stored* weights) { return V::load(weights); }
+  };
+  struct Fp16 {
+    using Stored = uint16_t;
+    static Float load(const Stored* weights) { return V::load_half(weights); }
+  };
+  struct Bf16 {
+    using Stored = uint16_t;
+    static Float load(const Stored* weights) { return V::load_bfloat16(weights); }
+  };
+
+  /// One register block: Tokens x Tiles over the columns [begin, end).
+  template <typename Weight, int Tokens, int Tiles>
+  static void dense_block(const DenseTiles& weights, int64_t tile, int64_t begin, int64_t end, const float* x,
+                          int64_t x_stride, bool accumulate, float* y, int64_t y_stride) {
+    const auto* data = static_cast<const typename Weight::Stored*>(weights.data) + tile * weights.columns * kLanes;
+    Float sums[Tokens][Tiles];
+    for (int t = 0; t < Tokens; ++t) {
+      for (int i = 0; i < Tiles; ++i) {
+        const int64_t row = (tile + i) * kLanes;
+        sums[t][i] = accumulate ? load_first(y + t * y_stride + row, weights.rows - row, 0.0f) : V::zero();
+      }
+    }
+    for (int64_t column = begin; column < end; ++column) {
+      Float w[Tiles];
+      for (int i = 0; i < Tiles; ++i) w[i] = Weight::load(data + (i * weights.columns + column) * kLanes);
+      for (int t = 0; t < Tokens; ++t) {
+        const Float input = V::broadcast(x[t * x_stride + column]);
+        for (int i = 0; i < Tiles; ++i) sums[t][i] = V::fma(input, w[i], sums[t][i]);
+      }
+    }
+    for (int t = 0; t < Tokens; ++t) {
+      for (int i = 0; i < Tiles; ++i) {
+        const int64_t row = (tile + i) * kLanes;
+        store_first(y + t * y_stride + row, weights.rows - row, sums[t][i]);
+      }
+    }
+  }
+
+  /// All tokens through Tiles tiles, in blocks of Tokens and one smaller block for the rest.
+  template <typename Weight, int Tokens, int Tiles>
+  static void dense_tokens(const DenseTiles& weights, int64_t tile, int64_t begin, int64_t end, const float* x,
+                           int64_t x_stride, int64_t tokens, bool accumulate, float* y, int64_t y_stride) {
+    int64_t token = 0;
+    for (; token + Tokens <= tokens; token += Tokens) {
+      dense_block<Weight, Tokens, Tiles>(weights, tile, begin, end, x + token * x_stride, x_stride, accumulate,
+                                         y + token * y_stride, y_stride);
+    }
+    if constexpr (Tokens > 1) {
+      if (token < tokens) {
+        dense_tokens<Weight, Tokens - 1, Tiles>(weights, tile, begin, end, x + token * x_stride, x_stride,
+                                                tokens - token, accumulate, y + token * y_stride, y_stride);
+      }
+    }
+  }
+
+  template <typename Weight>
+  static void multiply_dense(const DenseTiles& weights, int64_t first_tile, int64_t end_tile, const float* x,
+                             int64_t x_stride, int64_t tokens, bool accumulate, float* y, int64_t y_stride) {
+    // A lone token needs no second visit to the panel, so its columns are summed in one go.
+    const int64_t block = tokens == 1 ? weights.columns : kColumnBlock;
+    int64_t tile = first_tile;
+    while (tile < end_tile) {
+      const bool wide = tile + V::kDenseTiles <= end_tile;
+      for (int64_t begin = 0; begin == 0 || begin < weights.columns; begin += block) {
+        const int64_t end = begin + block < weights.columns ? begin + block : weights.columns;
+        const bool add = accumulate || begin > 0;
+        if (wide) {
+          dense_tokens<Weight, V::kDenseTokens, V::kDenseTiles>(weights, tile, begin, end, x, x_stride, tokens, add, y,
+                                                                y_stride);
+        } else {
+          dense_tokens<Weight, V::kDenseTokens, 1>(weights, tile, begin, end, x, x_stride, tokens, add, y, y_stride);
+        }
+      }
+      tile += wide ? V::kDenseTiles : 1;
+    }
+  }
+
+  // int4 matrices.
+
+  template <int Tokens, int Tiles>
+  static void int4_block(const Int4Tiles& weights, int64_t tile, const Int8Activations& x, int64_t token, float* y,
+                         int64_t y_stride) {
+    const int64_t groups = weights.columns / weights.group_size;
+    const int lines = weights.group_size / 8;
+    Float sums[Tokens][Tiles];
+    for (int t = 0; t < Tokens; ++t) {
+      for (int i = 0; i < Tiles; ++i) sums[t][i] = V::zero();
+    }
+    for (int64_t group = 0; group < groups; ++group) {
+      typename V::Int dots[Tokens][Tiles];
+      const uint8_t* codes[Tiles];
+      for (int i = 0; i < Tiles; ++i) {
+        const int64_t index = (tile + i) * groups + group;
+        codes[i] = weights.codes + index * lines * 64;
+        for (int t = 0; t < Tokens; ++t) {
+          dots[t][i] = V::int_broadcast_multiply(weights.zeros + index * kLanes, x.sums[(token + t) * groups + group]);
+        }
+      }
+      const int8_t* values = x.values + token * weights.columns + group * weights.group_size;
+      for (int line = 0; line < lines; ++line) {
+        for (int i = 0; i < Tiles; ++i) {
+          typename V::Codes low;
+          typename V::Codes high;
+          V::unpack(codes[i] + line * 64, low, high);
+          for (int t = 0; t < Tokens; ++t) {
+            dots[t][i] = V::accumulate(dots[t][i], low, high, values + t * weights.columns + line * 8);
+          }
+        }
+      }
+      for (int i = 0; i < Tiles; ++i) {
+        const Float weight_scales = V::load(weights.scales + ((tile + i) * groups + group) * kLanes);
+        for (int t = 0; t < Tokens; ++t) {
+          const Float scale = V::multiply(weight_scales, V::broadcast(x.scales[(token + t) * groups + group]));
+          sums[t][i] = V::fma(V::to_float(dots[t][i]), scale, sums[t][i]);
+        }
+      }
+    }
+    for (int t = 0; t < Tokens; ++t) {
+      for (int i = 0; i < Tiles; ++i) {
+        const int64_t row = (tile + i) * kLanes;
+        store_first(y + (token + t) * y_stride + row, weights.rows - row, sums[t][i]);
+      }
+    }
+  }
+
+  template <int Tokens, int Tiles>
+  static void int4_tokens(const Int4Tiles& weights, int64_t tile, const Int8Activations& x, int64_t token,
+                          int64_t tokens, float* y, int64_t y_stride) {
+    for (; token + Tokens <= tokens; token += Tokens) {
+      int4_block<Tokens, Tiles>(weights, tile, x, token, y, y_stride);
+    }
+    if constexpr (Tokens > 1) {
+      if (token < tokens) int4_tokens<Tokens - 1, Tiles>(weights, tile, x, token, tokens, y, y_stride);
+    }
+  }
+
+  static void multiply_int4(const Int4Tiles& weights, int64_t first_tile, int64_t end_tile, const Int8Activations& x,
+                            int64_t tokens, float* y, int64_t y_stride) {
+    int64_t tile = first_tile;
+    for (; tile + V::kInt4Tiles <= end_tile; tile += V::kInt4Tiles) {
+      int4_tokens<V::kInt4Tokens, V::kInt4Tiles>(weights, tile, x, 0, tokens, y, y_stride);
+    }
+    for (; tile < end_tile; ++tile) int4_tokens<V::kInt4Tokens, 1>(weights, tile, x, 0, tokens, y, y_stride);
+  }
+
+  static void quantize_int8(const float* x, int64_t columns, int group_size, int8_t* values, float* scales,
+                            int32_t* sums) {
+    for (int64_t group = 0; group < columns / group_size; ++group) {
+      const float* inputs = x + group * group_size;
+      Float magnitudes = V::zero();
+      for (int i = 0; i < group_size; i += kLanes) {
+        magnitudes = V::maximum(V::absolute(V::load(inputs + i)), magnitudes);
+      }
+      const float largest = max_lanes(magnitudes);
+      const Float inverse = V::broadcast(largest > 0.0f ? 127.0f / largest : 0.0f);
+      int32_t sum = 0;
+      for (int i = 0; i < group_size; i += kLanes) {
+        sum += V::narrow_int8(V::round(V::multiply(V::load(inputs + i), inverse)), values + group * group_size + i);
+      }
+      scales[group] = largest / 127.0f;
+      sums[group] = sum;
+    }
+  }
+
+  // Element-wise work.
+
+  static void rms_norm(const float* x, const float* weight, float epsilon, int64_t size, float* out) {
+    Float squares = V::zero();
+    for (int64_t i = 0; i < size; i += kLanes) {
+      const Float value = load_first(x + i, size - i, 0.0f);
+      squares = V::fma(value, value, squares);
+    }
+    const float mean = sum_lanes(squares) / static_cast<float>(size);
+    const Float inverse = V::broadcast(1.0f / __builtin_sqrtf(mean + epsilon));
+    for (int64_t i = 0; i < size; i += kLanes) {
+      const Float scaled = V::multiply(load_first(x + i, size - i, 0.0f), inverse);
+      store_first(out + i, size - i, V::multiply(scaled, load_first(weight + i, size - i, 0.0f)));
+    }
+  }
+
+  static void rotate(float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim) {
+    const int64_t half = head_dim / 2;
+    for (int64_t head = 0; head < heads; ++head) {
+      float* first = x + head * head_dim;
+      float* second = first + half;
+      for (int64_t i = 0; i < half; i += kLanes) {
+        const int64_t count = half - i;
+        const Float a = load_first(first + i, count, 0.0f);
+        const Float b = load_first(second + i, count, 0.0f);
+        const Float c = load_first(cos + i, count, 0.0f);
+        const Float s = load_first(sin + i, count, 0.0f);
+        store_first(first + i, count, V::fma(a, c, V::negate(V::multiply(b, s))));
+        store_first(second + i, count, V::fma(b, c, V::multiply(a, s)));
+      }
+    }
+  }
+
+  static void silu_multiply(const float* gate, const float* up, int64_t size, float* out) {
+    for (int64_t i = 0; i < size; i += kLanes) {
+      const Float g = load_first(gate + i, size - i, 0.0f);
+      const Float silu = V::divide(g, V::add(V::broadcast(1.0f), exp(V::negate(g))));
+      store_first(out + i, size - i, V::multiply(silu, load_first(up + i, size - i, 0.0f)));
+    }
+  }
+
+  static void to_half(const float* x, int64_t size, uint16_t* out) {
+    const Float largest = V::broadcast(65504.0f);
+    for (int64_t i = 0; i < size; i += kLanes) {
+      // maximum gives its second operand for a NaN, which so becomes -65504 as in the reference.
+      const Float above = V::maximum(load_first(x + i, size - i, 0.0f), V::negate(largest));
+      const Float bounded = V::negate(V::maximum(V::negate(above), V::negate(largest)));
+      uint16_t halves[kLanes];
+      V::store_half(halves, bounded);
+      for (int lane = 0; lane < kLanes && i + lane < size; ++lane) out[i + lane] = halves[lane];
+    }
+  }
+
+  static void add(const float* y, int64_t size, float* x) {
+    for (int64_t i = 0; i < size; i += kLanes) {
+      store_first(x + i, size - i, V::add(load_first(x + i, size - i, 0.0f), load_first(y + i, size - i, 0.0f)));
+    }
+  }
+
+  static float maximum(const float* x, int64_t size) {
+    Float largest = load_first(x, size, x[0]);
+    for (int64_t i = kLanes; i < size; i += kLanes) {
+      largest = V::maximum(load_first(x + i, size - i, x[0]), largest);
+    }
+    return max_lanes(largest);
+  }
+
+  static float sum_exp(const float* x, int64_t size, float shift) {
+    const float nothing = -__builtin_inff();
+    Float sums = V::zero();
+    for (int64_t i = 0; i < size; i += kLanes) {
+      sums = V::add(sums, exp(V::subtract(load_first(x + i, size - i, nothing), V::broadcast(shift))));
+    }
+    return sum_lanes(sums);
+  }
+
+  static float divergence(const float* p, float p_log_sum, const float* q, float q_log_sum, int64_t size) {
+    constexpr float kNothing = -1e30f;  // finite, so that 0 * (p - q) stays 0
+    Float sums = V::zero();
+    for (int64_t i = 0; i < size; i += kLanes) {
+      const Float p_log = V::subtract(load_first(p + i, size - i, kNothing), V::broadcast(p_log_sum));
+      const Float q_log = V::subtract(load_first(q + i, size - i, kNothing), V::broadcast(q_log_sum));
+      sums = V::fma(exp(p_log), V::subtract(p_log, q_log), sums);
+    }
+    return sum_lanes(sums);
+  }
+};
+
+}  // namespace salient::kernels

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <array>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/thread_pool.h"
+#include "model/decoder.h"
+#include "quantize/matrix.h"
+
+namespace salient::quantize {
+
+/// A linear in fp32, with the name it is stored under.
+struct DenseLinear {
+  std::string name;
+  Matrix weights;
+  std::vector<float> bias;
+};
+
+/// One decoder layer in fp32, to be scaled and rounded.
+struct DenseLayer {
+  DenseLayer(const model::DecoderLayer& layer, const model::DecoderSpec& spec, core::ThreadPool& pool);
+
+  std::vector<float> attention_norm;
+  std::vector<float> mlp_norm;
+  DenseLinear query;
+  DenseLinear key;
+  DenseLinear value;
+  DenseLinear output;
+  DenseLinear gate;
+  DenseLinear up;
+  DenseLinear down;
+
+  std::array<DenseLinear*, 7> linears() { return {&query, &key, &value, &output, &gate, &up, &down}; }
+};
+
+/// Divides a norm's weights by the scales of the linears behind it and multiplies their columns. The norm is stored in
+/// fp16, so the columns get the quotient of the old and the rounded new norm: the function stays what it was. `scales`
+/// becomes what was applied.
+void scale_behind_norm(std::vector<float>& norm, std::span<DenseLinear* const> linears, std::vector<float>& scales);
+
+/// Divides the rows (and biases) of `before` and multiplies the columns of `after`. Column i of `after` reads row
+/// row_of(i) of `before`; columns that read the same row have the same scale.
+template <typename RowOf>
+void scale_behind_linear(DenseLinear& before, DenseLinear& after, std::span<const float> scales, RowOf row_of) {
+  std::vector<float> row_scales(static_cast<size_t>(before.weights.rows), 1.0f);
+  for (int64_t i = 0; i < after.weights.columns; ++i) row_scales[row_of(i)] = scales[i];
+  for (int64_t row = 0; row < before.weights.rows; ++row) {
+    for (int64_t i = 0; i < before.weights.columns; ++i) before.weights.row(row)[i] /= row_scales[row];
+    if (!before.bias.empty()) before.bias[row] /= row_scales[row];
+  }
+  for (int64_t row = 0; row < after.weights.rows; ++row) {
+    for (int64_t i = 0; i < after.weights.columns; ++i) after.weights.row(row)[i] *= scales[i];
+  }
+}
+
+/// The Gram matrix of inputs that were divided by `scales`.
+void divide_gram(Matrix& gram, std::span<const float> scales);
+
+}  // namespace salient::quantize

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/thread_pool.h"
+#include "model/decoder_spec.h"
+#include "quantize/dense_layer.h"
+#include "quantize/gram.h"
+#include "runner/cpu_layer.h"
+
+namespace salient::quantize {
+
+/// What calibration saw at the four places of a layer where linears read.
+class LayerStatistics {
+ public:
+  LayerStatistics(const model::DecoderSpec& spec, core::ThreadPool& pool);
+  void observe(runner::LinearInput place, const float* x, int64_t tokens);
+  const GramAccumulator& at(runner::LinearInput place) const { return places_[static_cast<size_t>(place)]; }
+
+ private:
+  std::vector<GramAccumulator> places_;
+};
+
+/// One line of the report: what the search did for a scale group or a linear, and what that did to its error.
+struct SearchReport {
+  std::string part;        ///< "attention input", "v_proj", ...
+  std::string choice;      ///< a candidate's name, "clipped", "not clipped"
+  double loss_before = 0;  ///< of plain rounding of what was there before this step
+  double loss_after = 0;
+};
+
+/// A searched layer, ready to be written.
+struct QuantizedLayer {
+  std::vector<float> attention_norm;
+  std::vector<float> mlp_norm;
+  std::vector<core::QuantizedTensor> linears;  ///< in the order of model::linear_slots
+  std::vector<SearchReport> report;
+};
+
+/// Scales, clips (if asked to) and rounds one layer; changes `layer` in place.
+QuantizedLayer search_layer(DenseLayer& layer, const LayerStatistics& statistics, const model::DecoderSpec& spec,
+                            int group_size, bool clip, core::ThreadPool& pool);
+
+/// Rounds one layer as it is.
+QuantizedLayer round_layer(DenseLayer& layer, int group_size, core::ThreadPool& pool);
+
+}  // namespace salient::quantize

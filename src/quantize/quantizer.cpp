@@ -1,0 +1,216 @@
+#include "quantize/quantizer.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
+
+#include "checkpoint/awq.h"
+#include "checkpoint/awq_writer.h"
+#include "core/error.h"
+#include "quantize/layer_search.h"
+#include "runner/cpu_runner.h"
+
+namespace salient::quantize {
+
+using checkpoint::OutputTensor;
+using core::ErrorKind;
+using core::fail;
+using model::DecoderSpec;
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kOuterPart = "outer";
+
+std::string part_name(int64_t layer) {
+  return fmt::format("layer-{:05}", layer);
+}
+
+/// Everything the result depends on.
+json make_settings(const model::Decoder& decoder, int group_size, const QuantizeOptions& options) {
+  json files = json::object();
+  for (const auto& [name, stored] : decoder.checkpoint().tensors) {
+    const auto& path = stored.file->path();
+    files[path.filename().string()] = {stored.file->bytes().size(),
+                                       std::filesystem::last_write_time(path).time_since_epoch().count()};
+  }
+  const bool awq = options.method == Method::kAwq;
+  return {{"method", awq ? "awq" : "rtn"},
+          {"clip", awq && options.clip},
+          {"group_size", group_size},
+          {"files", files},
+          {"calibration", awq ? options.identity : json()}};
+}
+
+/// A matrix that stays dense, as fp16.
+OutputTensor make_dense_tensor(const std::string& name, const core::LinearWeights& weights) {
+  const int64_t rows = weights.out_features();
+  const int64_t columns = weights.in_features();
+  std::vector<float> values(static_cast<size_t>(rows * columns));
+  weights.read_rows(0, rows, values.data());
+  return checkpoint::make_f16_tensor(name, {rows, columns}, values);
+}
+
+std::vector<OutputTensor> make_outer_tensors(const model::Decoder& decoder) {
+  std::vector<OutputTensor> tensors;
+  tensors.push_back(make_dense_tensor(model::kEmbeddingsName, {decoder.embeddings(), {}}));
+  tensors.push_back(
+      checkpoint::make_f16_tensor(model::kFinalNormName, {decoder.spec().hidden_size}, decoder.final_norm()));
+  if (!decoder.spec().tied_embeddings) {
+    const core::LinearWeights head = decoder.head();
+    tensors.push_back(make_dense_tensor(std::string(model::kHeadName) + ".weight", head));
+    if (!head.bias.empty()) {
+      tensors.push_back(
+          checkpoint::make_f16_tensor(std::string(model::kHeadName) + ".bias", {decoder.spec().vocab_size}, head.bias));
+    }
+  }
+  return tensors;
+}
+
+std::vector<OutputTensor> make_layer_tensors(int64_t index, DenseLayer& dense, const QuantizedLayer& quantized) {
+  const std::string prefix = model::layer_prefix(index);
+  std::vector<OutputTensor> tensors;
+  const auto hidden = std::ssize(quantized.attention_norm);
+  tensors.push_back(
+      checkpoint::make_f16_tensor(prefix + model::kAttentionNormName, {hidden}, quantized.attention_norm));
+  tensors.push_back(checkpoint::make_f16_tensor(prefix + model::kMlpNormName, {hidden}, quantized.mlp_norm));
+  const auto linears = dense.linears();
+  for (size_t i = 0; i < linears.size(); ++i) {
+    for (OutputTensor& tensor : checkpoint::pack_awq_linear(quantized.linears[i], prefix + linears[i]->name)) {
+      tensors.push_back(std::move(tensor));
+    }
+    if (linears[i]->bias.empty()) continue;
+    tensors.push_back(checkpoint::make_f16_tensor(prefix + linears[i]->name + ".bias", {std::ssize(linears[i]->bias)},
+                                                  linears[i]->bias));
+  }
+  return tensors;
+}
+
+json to_json(const std::vector<SearchReport>& report) {
+  json list = json::array();
+  for (const SearchReport& line : report) {
+    list.push_back({{"part", line.part},
+                    {"choice", line.choice},
+                    {"loss_before", line.loss_before},
+                    {"loss_after", line.loss_after}});
+  }
+  return list;
+}
+
+void check_source(const model::Decoder& decoder, std::span<const std::vector<int32_t>> calibration, Method method) {
+  const std::string path = decoder.checkpoint().path.string();
+  if (decoder.checkpoint().format == "awq") {
+    fail(ErrorKind::kInvalidInput, "{}: is quantized already; quantize the model it was made from", path);
+  }
+  if (method == Method::kRoundToNearest) return;
+  if (calibration.empty()) fail(ErrorKind::kInvalidInput, "AWQ needs calibration text, and there is none");
+  for (const auto& sequence : calibration) {
+    if (std::ssize(sequence) > decoder.spec().max_positions) {
+      fail(ErrorKind::kInvalidInput, "{}: a calibration sequence has {} tokens, but its context holds {}", path,
+           sequence.size(), decoder.spec().max_positions);
+    }
+  }
+}
+
+/// The hidden states of the calibration text on their way through the unquantized layers.
+class CalibrationPass {
+ public:
+  CalibrationPass(std::shared_ptr<const model::Decoder> decoder, std::span<const std::vector<int32_t>> calibration,
+                  const std::stop_token& stop, core::ThreadPool& pool)
+      : runner_(std::move(decoder), pool, {.residency = runner::Residency::kStreamed}),
+        sequence_(runner_.new_sequence()),
+        calibration_(calibration),
+        stop_(stop) {
+    for (const auto& text : calibration) {
+      hidden_.emplace_back(text.size() * static_cast<size_t>(runner_.spec().hidden_size));
+      runner_.embed(text, hidden_.back().data());
+    }
+  }
+
+  /// Takes all text through one layer; `statistics` may be null.
+  void run_layer(int64_t index, LayerStatistics* statistics) {
+    const auto layer = runner_.layer(index);
+    runner::LinearObserver observer;
+    if (statistics) {
+      observer = [&](runner::LinearInput place, const float* x, int64_t tokens, int64_t) {
+        statistics->observe(place, x, tokens);
+      };
+    }
+    for (size_t i = 0; i < calibration_.size(); ++i) {
+      if (stop_.stop_requested()) fail(ErrorKind::kCancelled, "interrupted; run again with --resume to go on");
+      sequence_.truncate(0);
+      runner_.run_layer(*layer, sequence_, std::ssize(calibration_[i]), hidden_[i].data(), observer);
+    }
+  }
+
+ private:
+  runner::CpuRunner runner_;
+  runner::Sequence sequence_;
+  std::span<const std::vector<int32_t>> calibration_;
+  std::vector<std::vector<float>> hidden_;
+  std::stop_token stop_;
+};
+
+}  // namespace
+
+int choose_group_size(const DecoderSpec& spec, int wanted) {
+  const std::array<std::pair<const char*, int64_t>, 3> inputs = {{{"hidden_size", spec.hidden_size},
+                                                                  {"num_attention_heads * head_dim", spec.query_size()},
+                                                                  {"intermediate_size", spec.intermediate_size}}};
+  constexpr std::array kSizes = {128, 64, 32};
+  for (const int size : kSizes) {
+    if (wanted != 0 && wanted != size) continue;
+    const auto misfit = std::find_if(inputs.begin(), inputs.end(), [&](auto& i) { return i.second % size != 0; });
+    if (misfit == inputs.end()) return size;
+    if (wanted == 0 && size != kSizes.back()) continue;
+    fail(ErrorKind::kUnsupported, "group size {} does not divide {}, which is {}", size, misfit->first, misfit->second);
+  }
+  fail(ErrorKind::kInvalidInput, "group size is {}, expected 128, 64 or 32", wanted);
+}
+
+QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
+                        std::span<const std::vector<int32_t>> calibration, const QuantizeOptions& options,
+                        core::ThreadPool& pool) {
+  const auto start = std::chrono::steady_clock::now();
+  const DecoderSpec& spec = decoder->spec();
+  check_source(*decoder, calibration, options.method);
+  QuantizeReport report;
+  report.group_size = choose_group_size(spec, options.group_size);
+  report.layers = json::array();
+  checkpoint::AwqWriter writer(options.output, make_settings(*decoder, report.group_size, options), options.resume);
+  if (!writer.has_part(kOuterPart)) writer.write_part(kOuterPart, make_outer_tensors(*decoder));
+
+  const bool awq = options.method == Method::kAwq;
+  std::optional<CalibrationPass> pass;
+  if (awq) pass.emplace(decoder, calibration, options.stop, pool);
+  std::vector<std::string> parts = {kOuterPart};
+  for (int64_t i = 0; i < spec.layers; ++i) {
+    if (options.stop.stop_requested()) fail(ErrorKind::kCancelled, "interrupted; run again with --resume to go on");
+    parts.push_back(part_name(i));
+    const bool finished = writer.has_part(parts.back());
+    if (finished) {
+      ++report.resumed_layers;
+      if (awq) pass->run_layer(i, nullptr);
+    } else {
+      DenseLayer dense(decoder->layer(i), spec, pool);
+      QuantizedLayer quantized;
+      if (awq) {
+        LayerStatistics statistics(spec, pool);
+        pass->run_layer(i, &statistics);
+        quantized = search_layer(dense, statistics, spec, report.group_size, options.clip, pool);
+      } else {
+        quantized = round_layer(dense, report.group_size, pool);
+      }
+      writer.write_note(parts.back(), to_json(quantized.report));
+      writer.write_part(parts.back(), make_layer_tensors(i, dense, quantized));
+    }
+    report.layers.push_back(writer.read_note(parts.back()));
+    if (options.progress) options.progress({"quantizing", i + 1, spec.layers, "layers", {}});
+  }
+  report.bytes = writer.finish(decoder->checkpoint(), report.group_size, parts);
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+}  // namespace salient::quantize

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "core/progress.h"
+#include "core/thread_pool.h"
+#include "model/decoder.h"
+
+namespace salient::quantize {
+
+enum class Method {
+  kRoundToNearest,  ///< "rtn"
+  kAwq,             ///< "awq"
+};
+
+struct QuantizeOptions {
+  Method method = Method::kAwq;
+  bool clip = true;    ///< AWQ only
+  int group_size = 0;  ///< 0: the largest of 128, 64 and 32 that divides every quantized input
+  std::filesystem::path output;
+  bool resume = false;
+  /// What else the result depends on (where the calibration text comes from): a run resumes only with the same.
+  nlohmann::json identity;
+  core::ProgressCallback progress;
+  std::stop_token stop;
+};
+
+struct QuantizeReport {
+  int group_size = 0;
+  int64_t resumed_layers = 0;
+  uint64_t bytes = 0;  ///< of the folder written
+  double seconds = 0;
+  nlohmann::json layers;  ///< for each layer a list of {part, choice, loss_before, loss_after}
+};
+
+/// The group size a model is quantized with when none is asked for, or a check of the one asked for. The AutoAWQ format
+/// has one for the whole model. Throws unsupported when none fits, naming the input that does not divide.
+int choose_group_size(const model::DecoderSpec& spec, int wanted);
+
+/// Quantizes the linears of every layer to int4 and writes an AutoAWQ folder; embeddings, head and norms stay fp16.
+/// Layers stream from the checkpoint's mapping: memory is that of one layer and of the calibration tokens' hidden
+/// states. `calibration` holds token ids, each sequence at most the model's context; it is not looked at for rtn.
+/// Throws invalid_input (output exists, model is quantized already, no calibration), unsupported, or cancelled: then
+/// what was finished is kept for a resumed run.
+QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
+                        std::span<const std::vector<int32_t>> calibration, const QuantizeOptions& options,
+                        core::ThreadPool& pool);
+
+}  // namespace salient::quantize

@@ -1,0 +1,154 @@
+#include "quantize/scale_search.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/math.h"
+#include "quantize/gram.h"
+#include "quantize/rounding.h"
+
+namespace salient::quantize {
+
+namespace {
+
+constexpr int kRatios = 20;
+/// Rows that go through the quadratic form together.
+constexpr int64_t kRowBlock = 96;
+/// Multiply-adds a candidate may take before rows are left out: the choice of a scale needs only a sample of them.
+constexpr double kFullWork = 8e9;
+constexpr int64_t kSampledRowStep = 8;
+
+/// Mean over rows of |w| relative to the largest of its group, per input.
+std::vector<float> relative_magnitudes(const ScaleGroup& group, int group_size) {
+  const int64_t width = group.gram->columns;
+  std::vector<double> sums(static_cast<size_t>(width));
+  int64_t rows = 0;
+  for (const Matrix* weights : group.weights) {
+    rows += weights->rows;
+    for (int64_t row = 0; row < weights->rows; ++row) {
+      const float* w = weights->row(row);
+      for (int64_t first = 0; first < width; first += group_size) {
+        float largest = 0;
+        for (int64_t i = first; i < first + group_size; ++i) largest = std::max(largest, std::fabs(w[i]));
+        for (int64_t i = first; i < first + group_size; ++i) sums[i] += std::fabs(w[i]) / (largest + 1e-6f);
+      }
+    }
+  }
+  std::vector<float> means;
+  for (const double sum : sums) means.push_back(static_cast<float>(sum / static_cast<double>(rows)));
+  return means;
+}
+
+/// Gives tied heads the mean of their values.
+void tie_heads(const ScaleGroup& group, std::vector<float>& values) {
+  if (group.tied_heads == 1) return;
+  const int64_t span = group.tied_heads * group.head_dim;
+  for (int64_t first = 0; first < std::ssize(values); first += span) {
+    for (int64_t d = 0; d < group.head_dim; ++d) {
+      float sum = 0;
+      for (int64_t head = 0; head < group.tied_heads; ++head) sum += values[first + head * group.head_dim + d];
+      for (int64_t head = 0; head < group.tied_heads; ++head) {
+        values[first + head * group.head_dim + d] = sum / static_cast<float>(group.tied_heads);
+      }
+    }
+  }
+}
+
+/// x^ratio / w^weight_ratio, normalized so that the largest and the smallest scale multiply to 1.
+std::vector<float> make_scales(std::span<const float> x, std::span<const float> w, double ratio, double weight_ratio) {
+  constexpr double kSmallest = 1e-4;
+  std::vector<double> scales;
+  for (size_t i = 0; i < x.size(); ++i) {
+    double scale = core::power(std::max<double>(x[i], 1e-20), ratio);
+    if (weight_ratio > 0) scale /= core::power(std::max<double>(w[i], 1e-20), weight_ratio) + kSmallest;
+    scales.push_back(std::max(scale, kSmallest));
+  }
+  const auto [smallest, largest] = std::minmax_element(scales.begin(), scales.end());
+  const double norm = std::sqrt(*smallest * *largest);
+  std::vector<float> result;
+  for (const double scale : scales) result.push_back(static_cast<float>(scale / norm));
+  return result;
+}
+
+/// What rounding makes of a row with scaled columns, minus the row.
+void rounding_error(const float* weights, std::span<const float> scales, int group_size, std::vector<float>& scaled,
+                    float* delta) {
+  const auto width = static_cast<int64_t>(scales.size());
+  for (int64_t i = 0; i < width; ++i) scaled[i] = weights[i] * scales[i];
+  for (int64_t first = 0; first < width; first += group_size) {
+    const Grid grid = make_grid(&scaled[first], group_size, 1.0f);
+    for (int64_t i = first; i < first + group_size; ++i) {
+      delta[i] = grid.value_of(grid.code_of(scaled[i])) / scales[i] - weights[i];
+    }
+  }
+}
+
+double sampled_loss(const ScaleGroup& group, const QuadraticForm& form, std::span<const float> scales, int group_size,
+                    int64_t row_step, core::ThreadPool& pool) {
+  const auto width = static_cast<int64_t>(scales.size());
+  std::vector<const float*> rows;
+  for (const Matrix* weights : group.weights) {
+    for (int64_t row = 0; row < weights->rows; row += row_step) rows.push_back(weights->row(row));
+  }
+  const int64_t blocks = (std::ssize(rows) + kRowBlock - 1) / kRowBlock;
+  std::vector<double> block_losses(static_cast<size_t>(blocks));
+  pool.each(blocks, [&](int64_t block) {
+    const int64_t first = block * kRowBlock;
+    const int64_t count = std::min(kRowBlock, std::ssize(rows) - first);
+    std::vector<float> scaled(static_cast<size_t>(width));
+    Matrix deltas(count, width);
+    Matrix scratch(count, width);
+    std::vector<double> losses(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) rounding_error(rows[first + i], scales, group_size, scaled, deltas.row(i));
+    form.evaluate(deltas.values.data(), count, width, scratch.values.data(), losses.data());
+    for (const double loss : losses) block_losses[block] += loss;
+  });
+  double total = 0;
+  for (const double loss : block_losses) total += loss;
+  return total;
+}
+
+}  // namespace
+
+double rounding_loss(const ScaleGroup& group, std::span<const float> scales, int group_size, int64_t row_step,
+                     core::ThreadPool& pool) {
+  return sampled_loss(group, QuadraticForm(*group.gram, 0, group.gram->rows), scales, group_size, row_step, pool);
+}
+
+ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadPool& pool) {
+  const int64_t width = group.gram->columns;
+  int64_t rows = 0;
+  for (const Matrix* weights : group.weights) rows += weights->rows;
+  const double work = static_cast<double>(rows) * static_cast<double>(width) * static_cast<double>(width);
+  const int64_t row_step = work > kFullWork ? kSampledRowStep : 1;
+  const QuadraticForm form(*group.gram, 0, width);
+
+  ScaleChoice best;
+  best.scales.assign(static_cast<size_t>(width), 1.0f);
+  best.candidate = "identity";
+  best.identity_loss = sampled_loss(group, form, best.scales, group_size, row_step, pool);
+  best.loss = best.identity_loss;
+
+  std::vector<float> x(group.mean_magnitudes.begin(), group.mean_magnitudes.end());
+  std::vector<float> w = relative_magnitudes(group, group_size);
+  tie_heads(group, x);
+  tie_heads(group, w);
+  for (const bool with_weights : {false, true}) {
+    for (int i = 1; i <= kRatios; ++i) {
+      const double ratio = static_cast<double>(i) / kRatios;
+      if (with_weights && i == kRatios) continue;  // x^1 / w^0 was tried
+      std::vector<float> scales = make_scales(x, w, ratio, with_weights ? 1 - ratio : 0);
+      const double loss = sampled_loss(group, form, scales, group_size, row_step, pool);
+      if (!(loss < best.loss)) continue;
+      best.loss = loss;
+      best.scales = std::move(scales);
+      best.candidate =
+          with_weights ? fmt::format("x^{:.2f} / w^{:.2f}", ratio, 1 - ratio) : fmt::format("x^{:.2f}", ratio);
+    }
+  }
+  return best;
+}
+
+}  // namespace salient::quantize

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/thread_pool.h"
+#include "quantize/matrix.h"
+
+namespace salient::quantize {
+
+/// Linears that read the same input and so share one scale per input.
+struct ScaleGroup {
+  std::vector<const Matrix*> weights;  ///< each [rows, width]
+  const Matrix* gram = nullptr;        ///< [width, width]
+  std::span<const float> mean_magnitudes;
+  /// How many neighbouring heads of `head_dim` inputs must have the same scales; 1 where each input has its own.
+  /// The output projection's inputs come from values that several query heads share.
+  int64_t tied_heads = 1;
+  int64_t head_dim = 1;
+};
+
+/// What the search found.
+struct ScaleChoice {
+  std::vector<float> scales;  ///< [width]; all 1 when nothing beat plain rounding
+  std::string candidate;      ///< "identity", "x^0.35", "x^0.35 / w^0.65"
+  double identity_loss = 0;   ///< of plain rounding, on the rows that were tried
+  double loss = 0;            ///< of the choice, on the same rows
+};
+
+/// AWQ's search (Lin et al., "AWQ", 2023, section 3.2): inputs that are large on average get finer steps, by scaling
+/// their weights up before rounding and what feeds them down. The candidates are the identity, s = x^r, and s = x^r /
+/// w^(1-r) for r = 0.05, 0.10 ... 1, x the mean magnitude of an input and w the mean of its weights relative to their
+/// group's largest; s is normalized to sqrt(max * min) = 1. The loss is ||X (W - W')^T||^2 through the Gram matrix.
+ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadPool& pool);
+
+/// sum over rows d of W' - W of d H d^T, where W' is what rounding W * scales makes of W. Only every `row_step`-th row
+/// counts.
+double rounding_loss(const ScaleGroup& group, std::span<const float> scales, int group_size, int64_t row_step,
+                     core::ThreadPool& pool);
+
+}  // namespace salient::quantize

@@ -1,0 +1,161 @@
+#include "runner/cpu_linear.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace salient::runner {
+
+using core::DType;
+using kernels::kLanes;
+
+CpuLinear::CpuLinear(const core::LinearWeights& weights, Activations activations, core::ThreadPool& pool)
+    : out_features_(weights.out_features()), in_features_(weights.in_features()), bias_(weights.bias) {
+  const core::QuantizedTensor* quantized = weights.quantized();
+  if (quantized && activations == Activations::kInt8) {
+    pack_int4(*quantized, pool);
+  } else {
+    pack_dense(weights, quantized ? DType::kF32 : std::get<core::DenseMatrix>(weights.matrix).dtype, pool);
+  }
+}
+
+int64_t CpuLinear::packed_bytes() const {
+  return static_cast<int64_t>(weights_.size() + scales_.size() * sizeof(float) + zeros_.size() +
+                              bias_.size() * sizeof(float));
+}
+
+void CpuLinear::pack_dense(const core::LinearWeights& weights, DType dtype, core::ThreadPool& pool) {
+  dense_dtype_ = dtype;
+  const int64_t element_bytes = core::info_of(dtype).block_bytes;
+  weights_ = core::Buffer<std::byte>(tiles() * in_features_ * kLanes * element_bytes);
+  pool.split(tiles(), [&](int64_t begin, int64_t end) {
+    std::vector<float> rows(kLanes * in_features_);
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const int64_t count = std::min<int64_t>(kLanes, out_features_ - tile * kLanes);
+      weights.read_rows(tile * kLanes, count, rows.data());
+      std::byte* out = weights_.data() + tile * in_features_ * kLanes * element_bytes;
+      for (int64_t row = 0; row < count; ++row) {
+        const float* values = &rows[row * in_features_];
+        for (int64_t column = 0; column < in_features_; ++column) {
+          const int64_t index = column * kLanes + row;
+          if (dtype == DType::kF32) {
+            reinterpret_cast<float*>(out)[index] = values[column];
+          } else if (dtype == DType::kF16) {
+            reinterpret_cast<uint16_t*>(out)[index] = core::float_to_half(values[column]);
+          } else {
+            reinterpret_cast<uint16_t*>(out)[index] = core::float_to_bfloat16(values[column]);
+          }
+        }
+      }
+    }
+  });
+}
+
+void CpuLinear::pack_int4(const core::QuantizedTensor& weights, core::ThreadPool& pool) {
+  if (weights.bits != 4 || weights.group_size % 16 != 0 || weights.group_size > 256) {
+    core::fail(core::ErrorKind::kUnsupported,
+               "a quantized linear has {} bits in groups of {}; the CPU runner takes 4 bits in groups of 16 to 256",
+               weights.bits, weights.group_size);
+  }
+  group_size_ = weights.group_size;
+  const int64_t groups = weights.groups();
+  weights_ = core::Buffer<std::byte>(tiles() * in_features_ * kLanes / 2);
+  scales_ = core::Buffer<float>(tiles() * groups * kLanes);
+  zeros_ = core::Buffer<uint8_t>(tiles() * groups * kLanes);
+  pool.split(tiles(), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin * kLanes; row < std::min(end * kLanes, out_features_); ++row) {
+      const int64_t tile = row / kLanes;
+      const int64_t lane = row % kLanes;
+      auto* lines = reinterpret_cast<uint8_t*>(weights_.data()) + tile * in_features_ * (kLanes / 2);
+      const uint8_t* codes = &weights.codes[row * in_features_];
+      for (int64_t column = 0; column < in_features_; column += 8) {
+        uint8_t* line = lines + column * (kLanes / 2) + lane * 4;
+        for (int64_t j = 0; j < 4; ++j) {
+          line[j] = static_cast<uint8_t>(codes[column + j] | codes[column + 4 + j] << 4);
+        }
+      }
+      for (int64_t group = 0; group < groups; ++group) {
+        const int64_t index = (tile * groups + group) * kLanes + lane;
+        scales_[index] = weights.scales[row * groups + group];
+        zeros_[index] = weights.zeros[row * groups + group];
+      }
+    }
+  });
+}
+
+void CpuLinear::multiply(int64_t first_tile, int64_t end_tile, const float* x, const kernels::Int8Activations& rounded,
+                         int64_t tokens, float* y, int64_t y_stride) const {
+  const kernels::KernelSet& kernels = kernels::active_kernels();
+  if (group_size_ > 0) {
+    const kernels::Int4Tiles tiles{reinterpret_cast<const uint8_t*>(weights_.data()),
+                                   scales_.data(),
+                                   zeros_.data(),
+                                   out_features_,
+                                   in_features_,
+                                   group_size_};
+    kernels.multiply_int4(tiles, first_tile, end_tile, rounded, tokens, y, y_stride);
+  } else {
+    const kernels::DenseTiles tiles{weights_.data(), out_features_, in_features_};
+    const auto multiply_dense = dense_dtype_ == DType::kF32   ? kernels.multiply_f32
+                                : dense_dtype_ == DType::kF16 ? kernels.multiply_f16
+                                                              : kernels.multiply_bf16;
+    multiply_dense(tiles, first_tile, end_tile, x, in_features_, tokens, false, y, y_stride);
+  }
+  if (bias_.empty()) return;
+  const int64_t first_row = first_tile * kLanes;
+  const int64_t rows = std::min(end_tile * kLanes, out_features_) - first_row;
+  for (int64_t token = 0; token < tokens; ++token) {
+    kernels.add(&bias_[first_row], rows, y + token * y_stride + first_row);
+  }
+}
+
+const kernels::Int8Activations& LinearStage::round(const float* x, int64_t tokens, int64_t columns, int group_size) {
+  auto found =
+      std::find_if(rounded_.begin(), rounded_.end(), [&](const Rounded& r) { return r.group_size == group_size; });
+  if (found == rounded_.end()) {
+    found = rounded_.emplace(rounded_.end());
+    found->group_size = group_size;
+  }
+  const int64_t groups = columns / group_size;
+  if (std::ssize(found->values.span()) < tokens * columns) {
+    found->values = core::Buffer<int8_t>(tokens * columns);
+    found->scales = core::Buffer<float>(tokens * groups);
+    found->sums = core::Buffer<int32_t>(tokens * groups);
+  }
+  const kernels::KernelSet& kernels = kernels::active_kernels();
+  pool_.split(tokens, [&](int64_t begin, int64_t end) {
+    for (int64_t token = begin; token < end; ++token) {
+      kernels.quantize_int8(x + token * columns, columns, group_size, &found->values[token * columns],
+                            &found->scales[token * groups], &found->sums[token * groups]);
+    }
+  });
+  found->view = {found->values.data(), found->scales.data(), found->sums.data()};
+  return found->view;
+}
+
+void LinearStage::run(const float* x, int64_t tokens, std::span<const Output> outputs) {
+  int64_t tiles = 0;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const CpuLinear& linear = *outputs[i].linear;
+    tiles += linear.tiles();
+    const bool rounded_already = std::any_of(outputs.begin(), outputs.begin() + static_cast<int64_t>(i),
+                                             [&](auto& o) { return o.linear->group_size() == linear.group_size(); });
+    if (linear.group_size() > 0 && !rounded_already) round(x, tokens, linear.in_features(), linear.group_size());
+  }
+  pool_.split(tiles, [&](int64_t begin, int64_t end) {
+    int64_t offset = 0;
+    for (const Output& output : outputs) {
+      const int64_t count = output.linear->tiles();
+      const int64_t first = std::clamp(begin - offset, int64_t{0}, count);
+      const int64_t last = std::clamp(end - offset, int64_t{0}, count);
+      offset += count;
+      if (first >= last) continue;
+      const auto rounded = std::find_if(rounded_.begin(), rounded_.end(),
+                                        [&](const Rounded& r) { return r.group_size == output.linear->group_size(); });
+      output.linear->multiply(first, last, x, rounded == rounded_.end() ? kernels::Int8Activations{} : rounded->view,
+                              tokens, output.y, output.y_stride);
+    }
+  });
+}
+
+}  // namespace salient::runner

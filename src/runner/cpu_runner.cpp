@@ -1,0 +1,147 @@
+#include "runner/cpu_runner.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "core/error.h"
+
+namespace salient::runner {
+
+namespace {
+
+/// Tokens that go through the layers together: enough to use each weight many times, few enough for small buffers.
+constexpr int64_t kBatchTokens = 512;
+
+}  // namespace
+
+CpuRunner::CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool, CpuRunnerOptions options)
+    : decoder_(std::move(decoder)),
+      pool_(pool),
+      options_(std::move(options)),
+      embeddings_(decoder_->embeddings()),
+      final_norm_(decoder_->final_norm()),
+      executor_(decoder_->spec(), pool),
+      head_stage_(pool) {
+  const bool resident = options_.residency == Residency::kResident;
+  cache_ = std::make_shared<CpuKvCache>(resident ? spec().layers : 1, spec().kv_heads, spec().head_dim);
+  if (!resident) return;
+  for (int64_t i = 0; i < spec().layers; ++i) {
+    layers_.push_back(std::make_shared<CpuLayer>(decoder_->layer(i), options_.activations, pool_));
+    if (options_.progress) options_.progress({"loading", i + 1, spec().layers, "layers", {}});
+  }
+  head_.emplace(decoder_->head(), options_.activations, pool_);
+}
+
+Sequence CpuRunner::new_sequence() {
+  return Sequence(cache_);
+}
+
+int64_t CpuRunner::bytes_per_token() const {
+  int64_t bytes = head_ ? head_->packed_bytes() : 0;
+  for (const auto& layer : layers_) bytes += layer->packed_bytes();
+  return bytes;
+}
+
+void CpuRunner::embed(std::span<const int32_t> tokens, float* out) const {
+  for (const int32_t token : tokens) {
+    embeddings_.read_rows(token, 1, out);
+    out += spec().hidden_size;
+  }
+}
+
+std::shared_ptr<const CpuLayer> CpuRunner::layer(int64_t index) {
+  if (!layers_.empty()) return layers_[index];
+  return std::make_shared<CpuLayer>(decoder_->layer(index), options_.activations, pool_);
+}
+
+BatchSlice CpuRunner::make_slice(const Sequence& sequence, int64_t first_row, int64_t first_position, int64_t tokens) {
+  BatchSlice slice{first_row, tokens, first_position, {}};
+  for (const int32_t page : sequence.pages()) slice.pages.push_back(cache_->page(page));
+  executor_.prepare_positions(first_position + tokens);
+  return slice;
+}
+
+void CpuRunner::run_layer(const CpuLayer& layer, Sequence& sequence, int64_t tokens, float* hidden,
+                          const LinearObserver& observer) {
+  const int64_t first_position = sequence.length();
+  sequence.extend(tokens);
+  const BatchSlice slice = make_slice(sequence, 0, first_position, tokens);
+  executor_.run(layer, *cache_, 0, std::span(&slice, 1), tokens, hidden, observer);
+}
+
+void CpuRunner::head(const float* hidden, int64_t tokens, float* logits) {
+  if (!head_) head_.emplace(decoder_->head(), options_.activations, pool_);
+  const int64_t size = spec().hidden_size;
+  std::vector<float> normed(tokens * size);
+  for (int64_t token = 0; token < tokens; ++token) {
+    kernels::active_kernels().rms_norm(hidden + token * size, final_norm_.data(), spec().norm_epsilon, size,
+                                       &normed[token * size]);
+  }
+  head_stage_.run(normed.data(), tokens, std::array{LinearStage::Output{&*head_, logits, spec().vocab_size}});
+}
+
+void CpuRunner::check_tokens(std::span<const TokenRun> runs) const {
+  for (const TokenRun& run : runs) {
+    for (const int32_t token : run.tokens) {
+      if (token >= 0 && token < spec().vocab_size) continue;
+      core::fail(core::ErrorKind::kInvalidInput, "token {} is outside the model's vocabulary of {}", token,
+                 spec().vocab_size);
+    }
+  }
+}
+
+int64_t CpuRunner::append(Batch& batch, const TokenRun& run, int64_t done) {
+  const int64_t total = std::ssize(run.tokens);
+  const int64_t count = std::min(total - done, kBatchTokens - batch.tokens);
+  const int64_t position = run.sequence->length();
+  run.sequence->extend(count);
+  batch.slices.push_back(make_slice(*run.sequence, batch.tokens, position, count));
+  batch.hidden.resize((batch.tokens + count) * spec().hidden_size);
+  embed(run.tokens.subspan(done, count), &batch.hidden[batch.tokens * spec().hidden_size]);
+  if (run.wanted == Wanted::kAllLogits) batch.wanted.push_back({batch.tokens, count});
+  if (run.wanted == Wanted::kLastLogits && done + count == total) {
+    batch.wanted.push_back({batch.tokens + count - 1, 1});
+  }
+  batch.tokens += count;
+  return count;
+}
+
+void CpuRunner::finish(Batch& batch, std::vector<float>& wanted_hidden) {
+  for (int64_t i = 0; i < spec().layers; ++i) {
+    executor_.run(*layers_[i], *cache_, i, batch.slices, batch.tokens, batch.hidden.data(), {});
+  }
+  const int64_t size = spec().hidden_size;
+  for (const auto& [first, count] : batch.wanted) {
+    const float* rows = &batch.hidden[first * size];
+    wanted_hidden.insert(wanted_hidden.end(), rows, rows + count * size);
+  }
+  batch = {};
+}
+
+std::vector<float> CpuRunner::forward(std::span<const TokenRun> runs) {
+  if (layers_.empty()) core::fail(core::ErrorKind::kInternal, "forward needs a runner whose layers are resident");
+  check_tokens(runs);
+  std::vector<int64_t> old_lengths;
+  for (const TokenRun& run : runs) old_lengths.push_back(run.sequence->length());
+  std::vector<float> wanted_hidden;
+  try {
+    Batch batch;
+    for (const TokenRun& run : runs) {
+      for (int64_t done = 0; done < std::ssize(run.tokens);) {
+        done += append(batch, run, done);
+        if (batch.tokens == kBatchTokens) finish(batch, wanted_hidden);
+      }
+    }
+    if (batch.tokens > 0) finish(batch, wanted_hidden);
+  } catch (...) {
+    for (size_t i = 0; i < runs.size(); ++i) runs[i].sequence->truncate(old_lengths[i]);
+    throw;
+  }
+  const int64_t count = std::ssize(wanted_hidden) / spec().hidden_size;
+  std::vector<float> logits(count * spec().vocab_size);
+  if (count > 0) head(wanted_hidden.data(), count, logits.data());
+  return logits;
+}
+
+}  // namespace salient::runner

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/progress.h"
+#include "core/thread_pool.h"
+#include "model/decoder.h"
+#include "runner/cpu_layer.h"
+#include "runner/runner.h"
+
+namespace salient::runner {
+
+/// Whether all layers are packed once and kept, or each when it is asked for: the second needs the memory of one
+/// layer, and suits work that takes many tokens through one layer after the other.
+enum class Residency { kResident, kStreamed };
+
+struct CpuRunnerOptions {
+  Activations activations = Activations::kInt8;
+  Residency residency = Residency::kResident;
+  /// Called as layers are packed.
+  core::ProgressCallback progress = {};
+};
+
+/// Runs a decoder on the CPU. Logits are the same bits for any number of threads, any batch and any instruction set.
+/// One thread may use it at a time. `pool` must outlive it.
+class CpuRunner : public Runner {
+ public:
+  CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool, CpuRunnerOptions options = {});
+
+  const model::DecoderSpec& spec() const override { return decoder_->spec(); }
+  const model::Decoder& decoder() const { return *decoder_; }
+  core::ThreadPool& pool() { return pool_; }
+  Residency residency() const { return options_.residency; }
+  Sequence new_sequence() override;
+  std::vector<float> forward(std::span<const TokenRun> runs) override;
+
+  /// Bytes of weights read for one token, head included.
+  int64_t bytes_per_token() const;
+
+  // The same pass in its parts, for work that goes layer by layer (quantize, evaluate). In a streamed runner
+  // sequences keep the keys and values of one layer only: clear them between layers.
+
+  /// Rows of the embedding table: out is [tokens, hidden_size].
+  void embed(std::span<const int32_t> tokens, float* out) const;
+  /// A packed layer; kept by the caller for as long as it is used.
+  std::shared_ptr<const CpuLayer> layer(int64_t index);
+  /// Appends `tokens` tokens, whose hidden states are given and are changed in place, to a sequence in one layer.
+  void run_layer(const CpuLayer& layer, Sequence& sequence, int64_t tokens, float* hidden,
+                 const LinearObserver& observer = {});
+  /// Final norm and output head: logits [tokens, vocab_size].
+  void head(const float* hidden, int64_t tokens, float* logits);
+
+ private:
+  /// Tokens of one or several sequences that go through the layers together. How runs are cut into batches does not
+  /// change a bit of the result.
+  struct Batch {
+    struct Rows {
+      int64_t first;
+      int64_t count;
+    };
+    std::vector<BatchSlice> slices;
+    std::vector<float> hidden;
+    std::vector<Rows> wanted;
+    int64_t tokens = 0;
+  };
+
+  void check_tokens(std::span<const TokenRun> runs) const;
+  /// Adds what fits of a run, from token `done` on, and returns how many tokens that was.
+  int64_t append(Batch& batch, const TokenRun& run, int64_t done);
+  /// Runs the layers, appends the wanted hidden states and empties the batch.
+  void finish(Batch& batch, std::vector<float>& wanted_hidden);
+  BatchSlice make_slice(const Sequence& sequence, int64_t first_row, int64_t first_position, int64_t tokens);
+
+  std::shared_ptr<const model::Decoder> decoder_;
+  core::ThreadPool& pool_;
+  CpuRunnerOptions options_;
+  core::DenseMatrix embeddings_;
+  std::vector<float> final_norm_;
+  std::optional<CpuLinear> head_;
+  std::vector<std::shared_ptr<const CpuLayer>> layers_;  ///< empty when streamed
+  std::shared_ptr<CpuKvCache> cache_;
+  LayerExecutor executor_;
+  LinearStage head_stage_;
+};
+
+}  // namespace salient::runner

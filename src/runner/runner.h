@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/decoder_spec.h"
+#include "runner/sequence.h"
+
+namespace salient::runner {
+
+/// Which logits a run of tokens should give back.
+enum class Wanted { kNothing, kLastLogits, kAllLogits };
+
+/// Tokens to append to one sequence.
+struct TokenRun {
+  std::span<const int32_t> tokens;
+  Sequence* sequence;
+  Wanted wanted = Wanted::kLastLogits;
+};
+
+/// Tokens to logits, on some device.
+class Runner {
+ public:
+  virtual ~Runner() = default;
+  virtual const model::DecoderSpec& spec() const = 0;
+
+  /// An empty sequence with pages on this runner's device.
+  virtual Sequence new_sequence() = 0;
+
+  /// Appends each run to its sequence (no sequence twice in a batch) and returns the wanted logits, fp32 rows of
+  /// vocab_size, in the order of runs and tokens. A token outside the vocabulary is invalid_input. When it throws,
+  /// sequences keep their old length.
+  virtual std::vector<float> forward(std::span<const TokenRun> runs) = 0;
+};
+
+}  // namespace salient::runner

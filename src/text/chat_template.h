@@ -1,0 +1,37 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace salient::text {
+
+/// One turn of a conversation; role is "system", "user" or "assistant".
+struct Message {
+  std::string role;
+  std::string content;
+};
+
+/// A model's chat template (Jinja), rendered as transformers' apply_chat_template does it: trim_blocks and
+/// lstrip_blocks on, `raise_exception`, `strftime_now`, `tojson`, Python's string and dict methods, and the
+/// special tokens (bos_token, eos_token, ...) as variables. A template is a stranger's program: it runs with a fuel
+/// limit, and its failures are errors that quote its own message.
+class ChatTemplate {
+ public:
+  /// From the fields of tokenizer_config.json: `chat_template` (a string, or a list of {name, template}, of which
+  /// "default" is taken) and the *_token entries (a string, or an object with "content").
+  /// `origin` is what errors call the source. Throws unsupported when there is no template, invalid_input when it
+  /// does not parse.
+  ChatTemplate(const nlohmann::json& tokenizer_config, const std::string& origin);
+
+  /// The prompt text. It already holds the special tokens it needs: encode it without adding any.
+  std::string render(const std::vector<Message>& messages, bool add_generation_prompt) const;
+
+ private:
+  std::string origin_;
+  std::string source_;
+  std::string special_tokens_json_;
+};
+
+}  // namespace salient::text

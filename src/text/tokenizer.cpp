@@ -1,0 +1,86 @@
+#include "text/tokenizer.h"
+
+#include <salient_rust.h>
+
+#include "core/error.h"
+#include "text/rust_text.h"
+
+namespace salient::text {
+
+struct Tokenizer::Handle {
+  salient_tokenizer* tokenizer = nullptr;
+  ~Handle() {
+    if (tokenizer) salient_tokenizer_free(tokenizer);
+  }
+};
+
+Tokenizer::Tokenizer(std::string_view tokenizer_json, const std::string& origin) : origin_(origin) {
+  if (tokenizer_json.empty()) {
+    core::fail(core::ErrorKind::kNotFound, "{}: has no tokenizer (tokenizer.json)", origin_);
+  }
+  auto handle = std::make_shared<Handle>();
+  salient_text error{};
+  if (!salient_tokenizer_new(tokenizer_json.data(), tokenizer_json.size(), &handle->tokenizer, &error)) {
+    core::fail(core::ErrorKind::kInvalidInput, "{}: tokenizer.json: {}", origin_, take(error));
+  }
+  handle_ = std::move(handle);
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
+  salient_ids ids{};
+  salient_text error{};
+  if (!salient_tokenizer_encode(handle_->tokenizer, text.data(), text.size(), add_special_tokens, &ids, &error)) {
+    core::fail(core::ErrorKind::kInvalidInput, "{}: the text cannot be encoded: {}", origin_, take(error));
+  }
+  std::vector<int32_t> result(ids.data, ids.data + ids.size);
+  salient_ids_free(ids);
+  return result;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+  const std::vector<uint32_t> unsigned_ids(ids.begin(), ids.end());
+  salient_text text{};
+  salient_text error{};
+  if (!salient_tokenizer_decode(handle_->tokenizer, unsigned_ids.data(), unsigned_ids.size(), skip_special_tokens,
+                                &text, &error)) {
+    core::fail(core::ErrorKind::kInvalidInput, "{}: the tokens cannot be decoded: {}", origin_, take(error));
+  }
+  return take(text);
+}
+
+std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {
+  const int64_t id = salient_tokenizer_id_of(handle_->tokenizer, token.data(), token.size());
+  if (id < 0) return std::nullopt;
+  return static_cast<int32_t>(id);
+}
+
+int32_t Tokenizer::vocab_size() const {
+  return static_cast<int32_t>(salient_tokenizer_vocab_size(handle_->tokenizer));
+}
+
+DecodeStream Tokenizer::stream(bool skip_special_tokens) const {
+  return {*this, skip_special_tokens};
+}
+
+std::string DecodeStream::push(int32_t id) {
+  constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // what decode gives for an unfinished character
+  ids_.push_back(id);
+  const std::string text = tokenizer_->decode(ids_, skip_special_tokens_);
+  if (text.size() <= emitted_bytes_ || text.ends_with(kReplacement)) return {};
+  const std::string piece = text.substr(emitted_bytes_);
+  ids_.erase(ids_.begin(), ids_.begin() + static_cast<int64_t>(emitted_tokens_));
+  emitted_tokens_ = ids_.size();
+  emitted_bytes_ = tokenizer_->decode(ids_, skip_special_tokens_).size();
+  return piece;
+}
+
+std::string DecodeStream::finish() {
+  const std::string text = tokenizer_->decode(ids_, skip_special_tokens_);
+  const std::string piece = text.size() > emitted_bytes_ ? text.substr(emitted_bytes_) : "";
+  ids_.clear();
+  emitted_tokens_ = 0;
+  emitted_bytes_ = 0;
+  return piece;
+}
+
+}  // namespace salient::text

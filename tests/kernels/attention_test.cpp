@@ -1,0 +1,87 @@
+#include <cmath>
+
+#include "tests/kernels/kernel_sets.h"
+
+namespace salient::kernels {
+namespace {
+
+using AttentionKernels = AgainstScalar;
+INSTANTIATE_TEST_SUITE_P(Sets, AttentionKernels, testing::Values("avx2", "avx512vnni"), set_name);
+
+/// Whole pages of one head, keys then values.
+struct Cache {
+  Cache(std::vector<uint16_t> all, int64_t dim) : data(std::move(all)), head_dim(dim) {
+    for (size_t start = 0; start < data.size(); start += 2 * kPageKeys * dim) pages.push_back(&data[start]);
+  }
+  AttentionCache view() const { return {pages.data(), 0, kPageKeys * head_dim}; }
+  float key(int64_t position, int64_t d) const {
+    const int64_t key = position % kPageKeys;
+    return core::half_to_float(pages[position / kPageKeys][(key / kLanes * head_dim + d) * kLanes + key % kLanes]);
+  }
+  float value(int64_t position, int64_t d) const {
+    const int64_t key = position % kPageKeys;
+    return core::half_to_float(pages[position / kPageKeys][(kPageKeys + key) * head_dim + d]);
+  }
+  std::vector<uint16_t> data;
+  std::vector<const uint16_t*> pages;
+  int64_t head_dim;
+};
+
+struct Range {
+  int64_t first;
+  int64_t end;
+};
+
+/// A causal prefill, a window that skips whole pages, lone keys at page borders.
+const std::vector<Range> kRanges = {{0, 1},  {0, 2},   {0, 63},  {0, 64},    {0, 65},    {0, 130},
+                                    {5, 70}, {64, 65}, {63, 64}, {100, 190}, {128, 192}, {0, 192}};
+
+std::vector<AttentionRow> make_rows(const std::vector<float>& queries, std::vector<float>& outputs, int64_t head_dim) {
+  std::vector<AttentionRow> rows;
+  for (size_t i = 0; i < kRanges.size(); ++i) {
+    rows.push_back({&queries[i * head_dim], &outputs[i * head_dim], kRanges[i].first, kRanges[i].end});
+  }
+  return rows;
+}
+
+TEST_P(AttentionKernels, AreTheSameBitsHoweverRowsAreBatched) {
+  for (const int64_t head_dim : {16, 32, 64, 80, 96, 128, 256}) {
+    const Cache cache(random_halves(3 * 2 * kPageKeys * head_dim), head_dim);
+    const auto queries = random_floats(kRanges.size() * head_dim);
+    std::vector<float> expected(queries.size());
+    std::vector<float> together(queries.size());
+    std::vector<float> alone(queries.size());
+    const auto expected_rows = make_rows(queries, expected, head_dim);
+    kScalarKernels.attend(expected_rows.data(), std::ssize(kRanges), cache.view(), head_dim, 0.125f);
+    set().attend(make_rows(queries, together, head_dim).data(), std::ssize(kRanges), cache.view(), head_dim, 0.125f);
+    for (const AttentionRow& row : make_rows(queries, alone, head_dim)) {
+      set().attend(&row, 1, cache.view(), head_dim, 0.125f);
+    }
+    expect_same_bits(expected, together);
+    expect_same_bits(expected, alone);
+  }
+}
+
+TEST_P(AttentionKernels, AreSoftmaxAttention) {
+  const int64_t head_dim = 32;
+  const Cache cache(random_halves(3 * 2 * kPageKeys * head_dim), head_dim);
+  const auto queries = random_floats(kRanges.size() * head_dim);
+  std::vector<float> outputs(queries.size());
+  const auto rows = make_rows(queries, outputs, head_dim);
+  set().attend(rows.data(), std::ssize(rows), cache.view(), head_dim, 0.3f);
+  for (const AttentionRow& row : rows) {
+    std::vector<double> sum(head_dim);
+    double weights = 0;
+    for (int64_t key = row.first_key; key < row.end_key; ++key) {
+      double dot = 0;
+      for (int64_t d = 0; d < head_dim; ++d) dot += row.query[d] * double{cache.key(key, d)};
+      const double weight = std::exp(dot * 0.3);
+      weights += weight;
+      for (int64_t d = 0; d < head_dim; ++d) sum[d] += weight * cache.value(key, d);
+    }
+    for (int64_t d = 0; d < head_dim; ++d) EXPECT_NEAR(row.output[d], sum[d] / weights, 1e-5);
+  }
+}
+
+}  // namespace
+}  // namespace salient::kernels

@@ -1,0 +1,47 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "core/error.h"
+#include "kernels/kernels.h"
+
+namespace salient::kernels {
+namespace {
+
+TEST(Dispatch, TheScalarSetRunsEverywhere) {
+  EXPECT_EQ(find_kernels("scalar"), &kScalarKernels);
+}
+
+TEST(Dispatch, AnUnknownNameIsNoSet) {
+  EXPECT_EQ(find_kernels("sse9"), nullptr);
+}
+
+/// The choice is made once a process, so each case asks in a child.
+TEST(DispatchDeathTest, TheEnvironmentForcesASet) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(
+      {
+        setenv("SALIENT_ISA", "scalar", 1);
+        std::exit(std::string(active_kernels().name) == "scalar" ? 0 : 1);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+TEST(DispatchDeathTest, AnUnknownSetIsRefusedWithTheKnownOnes) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  EXPECT_EXIT(
+      {
+        setenv("SALIENT_ISA", "sse9", 1);
+        try {
+          active_kernels();
+        } catch (const core::Error& error) {
+          fmt::print(stderr, "{}", error.what());
+          std::exit(1);
+        }
+      },
+      testing::ExitedWithCode(1), "SALIENT_ISA=sse9: unknown instruction set; this build has .*scalar");
+}
+
+}  // namespace
+}  // namespace salient::kernels

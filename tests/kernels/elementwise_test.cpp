@@ -1,0 +1,119 @@
+#include <cmath>
+#include <limits>
+
+#include "core/math.h"
+#include "tests/kernels/kernel_sets.h"
+
+namespace salient::kernels {
+namespace {
+
+using ElementwiseKernels = AgainstScalar;
+INSTANTIATE_TEST_SUITE_P(Sets, ElementwiseKernels, testing::Values("avx2", "avx512vnni"), set_name);
+
+constexpr int64_t kSizes[] = {1, 15, 16, 17, 100, 576, 1000};
+
+TEST_P(ElementwiseKernels, RmsNormIsTheSameBits) {
+  for (const int64_t size : kSizes) {
+    const auto x = random_floats(size, 5.0f);
+    const auto weight = random_floats(size);
+    std::vector<float> expected(size);
+    std::vector<float> actual(size);
+    kScalarKernels.rms_norm(x.data(), weight.data(), 1e-5f, size, expected.data());
+    set().rms_norm(x.data(), weight.data(), 1e-5f, size, actual.data());
+    expect_same_bits(expected, actual);
+  }
+}
+
+TEST(RmsNormReference, MatchesItsFormula) {
+  const std::vector<float> x = {1, -2, 3, -4, 5};
+  const std::vector<float> weight = {1, 2, 3, 4, 5};
+  std::vector<float> out(5);
+  kScalarKernels.rms_norm(x.data(), weight.data(), 1e-5f, 5, out.data());
+  for (int i = 0; i < 5; ++i) EXPECT_NEAR(out[i], x[i] / std::sqrt(11.00001) * weight[i], 1e-6);
+}
+
+TEST_P(ElementwiseKernels, RotationIsTheSameBits) {
+  for (const int64_t head_dim : {16, 32, 64, 96, 128}) {
+    const auto cos = random_floats(head_dim / 2);
+    const auto sin = random_floats(head_dim / 2);
+    auto expected = random_floats(3 * head_dim);
+    auto actual = expected;
+    kScalarKernels.rotate(expected.data(), cos.data(), sin.data(), 3, head_dim);
+    set().rotate(actual.data(), cos.data(), sin.data(), 3, head_dim);
+    expect_same_bits(expected, actual);
+  }
+}
+
+TEST_P(ElementwiseKernels, SiluIsTheSameBitsAndSafeFarOut) {
+  for (const int64_t size : kSizes) {
+    auto gate = random_floats(size, 10.0f);
+    gate[0] = size % 2 ? -1e4f : 1e4f;
+    const auto up = random_floats(size);
+    std::vector<float> expected(size);
+    std::vector<float> actual(size);
+    kScalarKernels.silu_multiply(gate.data(), up.data(), size, expected.data());
+    set().silu_multiply(gate.data(), up.data(), size, actual.data());
+    expect_same_bits(expected, actual);
+    for (int64_t i = 0; i < size; ++i) {
+      const double g = gate[i];
+      EXPECT_NEAR(expected[i], g / (1 + std::exp(-g)) * up[i], 2e-6 * std::abs(g * up[i]) + 1e-30);
+    }
+  }
+}
+
+TEST_P(ElementwiseKernels, HalvesAreTheSameBitsAndFinite) {
+  std::vector<float> x = random_floats(1000, 100.0f);
+  x[0] = 1e9f;
+  x[1] = -1e9f;
+  x[2] = std::numeric_limits<float>::infinity();
+  x[3] = 65519.0f;
+  x[4] = 1e-7f;
+  std::vector<uint16_t> expected(x.size());
+  std::vector<uint16_t> actual(x.size());
+  kScalarKernels.to_half(x.data(), std::ssize(x) - 3, expected.data());
+  set().to_half(x.data(), std::ssize(x) - 3, actual.data());
+  EXPECT_EQ(expected, actual);
+  EXPECT_EQ(core::half_to_float(actual[0]), 65504.0f);
+  EXPECT_EQ(core::half_to_float(actual[2]), 65504.0f);
+}
+
+TEST_P(ElementwiseKernels, SumsAreTheSameBits) {
+  const auto y = random_floats(100);
+  auto expected = random_floats(100);
+  auto actual = expected;
+  kScalarKernels.add(y.data(), 99, expected.data());
+  set().add(y.data(), 99, actual.data());
+  expect_same_bits(expected, actual);
+}
+
+TEST_P(ElementwiseKernels, ReductionsAreTheSameBits) {
+  for (const int64_t size : kSizes) {
+    const auto p = random_floats(size, 8.0f);
+    const auto q = random_floats(size, 8.0f);
+    const float p_max = kScalarKernels.maximum(p.data(), size);
+    const float q_max = kScalarKernels.maximum(q.data(), size);
+    EXPECT_EQ(p_max, set().maximum(p.data(), size));
+    EXPECT_EQ(p_max, *std::max_element(p.begin(), p.end()));
+    const float p_sum = kScalarKernels.sum_exp(p.data(), size, p_max);
+    const float q_sum = kScalarKernels.sum_exp(q.data(), size, q_max);
+    expect_same_bits({p_sum, q_sum}, {set().sum_exp(p.data(), size, p_max), set().sum_exp(q.data(), size, q_max)});
+    const float p_log = p_max + std::log(p_sum);
+    const float q_log = q_max + std::log(q_sum);
+    const float expected = kScalarKernels.divergence(p.data(), p_log, q.data(), q_log, size);
+    expect_same_bits({expected}, {set().divergence(p.data(), p_log, q.data(), q_log, size)});
+    EXPECT_GE(expected, -1e-5f);
+    EXPECT_NEAR(kScalarKernels.divergence(p.data(), p_log, p.data(), p_log, size), 0.0f, 1e-6f);
+  }
+}
+
+TEST_P(ElementwiseKernels, ExponentialIsCoreMathsExponential) {
+  for (float x = -100.0f; x < 100.0f; x += 0.0371f) {
+    const float sum = set().sum_exp(&x, 1, 0.0f);
+    ASSERT_EQ(std::bit_cast<uint32_t>(sum), std::bit_cast<uint32_t>(core::exp(x))) << x;
+  }
+  const float nothing = -std::numeric_limits<float>::infinity();
+  EXPECT_EQ(set().sum_exp(&nothing, 1, 0.0f), 0.0f);
+}
+
+}  // namespace
+}  // namespace salient::kernels

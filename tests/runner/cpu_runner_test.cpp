@@ -1,0 +1,186 @@
+#include "runner/cpu_runner.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "tests/support/tiny_model.h"
+
+namespace salient::runner {
+namespace {
+
+class CpuRunnerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    tests::write_tiny_model(folder_.path() / "model");
+    auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder_.path() / "model"));
+    decoder_ = std::make_shared<model::Decoder>(std::move(checkpoint));
+    for (int32_t i = 0; i < 200; ++i) tokens_.push_back(i * 37 % 256);
+  }
+
+  /// All logits of `tokens_`, given to the runner in pieces of these sizes (the last one again and again).
+  std::vector<float> logits_in_pieces(CpuRunner& runner, std::vector<int64_t> sizes) {
+    Sequence sequence = runner.new_sequence();
+    std::vector<float> all;
+    size_t piece = 0;
+    for (int64_t done = 0; done < std::ssize(tokens_);) {
+      const int64_t count = std::min(sizes[std::min(piece++, sizes.size() - 1)], std::ssize(tokens_) - done);
+      const TokenRun run{std::span(tokens_).subspan(done, count), &sequence, Wanted::kAllLogits};
+      const auto logits = runner.forward(std::span(&run, 1));
+      all.insert(all.end(), logits.begin(), logits.end());
+      done += count;
+    }
+    return all;
+  }
+
+  tests::TemporaryFolder folder_;
+  std::shared_ptr<model::Decoder> decoder_;
+  std::vector<int32_t> tokens_;
+};
+
+TEST_F(CpuRunnerTest, LogitsAreTheSameBitsHoweverThePromptIsCut) {
+  core::ThreadPool pool(2);
+  CpuRunner runner(decoder_, pool);
+  const auto whole = logits_in_pieces(runner, {200});
+  EXPECT_EQ(whole, logits_in_pieces(runner, {1}));
+  EXPECT_EQ(whole, logits_in_pieces(runner, {63, 1, 64, 7}));
+}
+
+TEST_F(CpuRunnerTest, LogitsAreTheSameBitsForAnyNumberOfThreads) {
+  core::ThreadPool one(1);
+  CpuRunner reference(decoder_, one);
+  const auto expected = logits_in_pieces(reference, {150, 1});
+  for (const int threads : {2, 3, 5}) {
+    core::ThreadPool pool(threads);
+    CpuRunner runner(decoder_, pool);
+    EXPECT_EQ(expected, logits_in_pieces(runner, {150, 1})) << threads << " threads";
+  }
+}
+
+TEST_F(CpuRunnerTest, LogitsAreTheSameBitsInAMixedBatch) {
+  core::ThreadPool pool(2);
+  CpuRunner runner(decoder_, pool);
+  const auto whole = logits_in_pieces(runner, {200});
+  Sequence first = runner.new_sequence();
+  Sequence second = runner.new_sequence();
+  Sequence third = runner.new_sequence();
+  const std::span tokens(tokens_);
+  const TokenRun warm_up[] = {{tokens.first(90), &second, Wanted::kNothing}};
+  runner.forward(warm_up);
+  const TokenRun runs[] = {{tokens, &first, Wanted::kAllLogits},
+                           {tokens.subspan(90, 30), &second, Wanted::kLastLogits},
+                           {tokens.first(1), &third, Wanted::kLastLogits}};
+  const auto logits = runner.forward(runs);
+  const int64_t vocab = 256;
+  ASSERT_EQ(std::ssize(logits), (200 + 1 + 1) * vocab);
+  EXPECT_TRUE(std::equal(whole.begin(), whole.end(), logits.begin()));
+  EXPECT_TRUE(std::equal(&logits[200 * vocab], &logits[201 * vocab], &whole[119 * vocab]));
+  EXPECT_TRUE(std::equal(&logits[201 * vocab], &logits[201 * vocab] + vocab, whole.begin()));
+}
+
+TEST_F(CpuRunnerTest, LayerByLayerGivesTheSameBits) {
+  core::ThreadPool pool(2);
+  CpuRunner resident(decoder_, pool);
+  CpuRunner streamed(decoder_, pool, {.residency = Residency::kStreamed});
+  const auto expected = logits_in_pieces(resident, {200});
+  std::vector<float> hidden(tokens_.size() * 64);
+  streamed.embed(tokens_, hidden.data());
+  Sequence sequence = streamed.new_sequence();
+  for (int64_t i = 0; i < streamed.spec().layers; ++i) {
+    sequence.truncate(0);
+    streamed.run_layer(*streamed.layer(i), sequence, std::ssize(tokens_), hidden.data());
+  }
+  std::vector<float> logits(tokens_.size() * 256);
+  streamed.head(hidden.data(), std::ssize(tokens_), logits.data());
+  EXPECT_EQ(expected, logits);
+}
+
+TEST_F(CpuRunnerTest, ARewoundSequenceContinuesAsIfTheRestHadNotBeen) {
+  core::ThreadPool pool(2);
+  CpuRunner runner(decoder_, pool);
+  const auto whole = logits_in_pieces(runner, {200});
+  Sequence sequence = runner.new_sequence();
+  const std::vector<int32_t> other(150, 5);
+  TokenRun run{other, &sequence, Wanted::kNothing};
+  runner.forward(std::span(&run, 1));
+  sequence.truncate(0);
+  run = {std::span(tokens_).first(100), &sequence, Wanted::kNothing};
+  runner.forward(std::span(&run, 1));
+  sequence.truncate(60);
+  run = {std::span(tokens_).subspan(60), &sequence, Wanted::kLastLogits};
+  const auto logits = runner.forward(std::span(&run, 1));
+  EXPECT_TRUE(std::equal(logits.begin(), logits.end(), whole.end() - 256));
+}
+
+TEST_F(CpuRunnerTest, ObserversSeeTheInputOfEveryLinear) {
+  core::ThreadPool pool(1);
+  CpuRunner runner(decoder_, pool, {.residency = Residency::kStreamed});
+  std::vector<float> hidden(3 * 64);
+  runner.embed(std::span(tokens_).first(3), hidden.data());
+  Sequence sequence = runner.new_sequence();
+  std::vector<std::pair<LinearInput, int64_t>> seen;
+  runner.run_layer(*runner.layer(0), sequence, 3, hidden.data(),
+                   [&](LinearInput place, const float*, int64_t tokens, int64_t width) {
+                     EXPECT_EQ(tokens, 3);
+                     seen.emplace_back(place, width);
+                   });
+  const std::vector<std::pair<LinearInput, int64_t>> expected = {
+      {LinearInput::kAttention, 64}, {LinearInput::kOutput, 64}, {LinearInput::kMlp, 64}, {LinearInput::kDown, 128}};
+  EXPECT_EQ(seen, expected);
+}
+
+TEST_F(CpuRunnerTest, ATokenOutsideTheVocabularyIsRefusedAndChangesNothing) {
+  core::ThreadPool pool(1);
+  CpuRunner runner(decoder_, pool);
+  Sequence sequence = runner.new_sequence();
+  const std::vector<int32_t> bad = {1, 256};
+  const TokenRun run{bad, &sequence};
+  try {
+    runner.forward(std::span(&run, 1));
+    FAIL();
+  } catch (const core::Error& error) {
+    EXPECT_STREQ(error.what(), "token 256 is outside the model's vocabulary of 256");
+  }
+  EXPECT_EQ(sequence.length(), 0);
+}
+
+TEST(CpuLinear, AQuantizedLinearIsItsDequantizedMatrixUpToInt8Rounding) {
+  core::QuantizedTensor weights;
+  weights.out_features = 24;
+  weights.in_features = 64;
+  weights.group_size = 32;
+  for (int i = 0; i < 24 * 64; ++i) weights.codes.push_back(static_cast<uint8_t>(i * 7 % 16));
+  for (int i = 0; i < 24 * 2; ++i) {
+    weights.scales.push_back(0.01f * static_cast<float>(i % 5 + 1));
+    weights.zeros.push_back(static_cast<uint8_t>(i % 16));
+  }
+  core::ThreadPool pool(2);
+  const core::LinearWeights linear{weights, {}};
+  const CpuLinear rounded(linear, Activations::kInt8, pool);
+  const CpuLinear exact(linear, Activations::kFp32, pool);
+  EXPECT_EQ(rounded.group_size(), 32);
+  EXPECT_EQ(exact.group_size(), 0);
+  std::vector<float> x(2 * 64);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
+  std::vector<float> y(2 * 24);
+  std::vector<float> z(2 * 24);
+  LinearStage stage(pool);
+  const LinearStage::Output outputs[] = {{&rounded, y.data(), 24}, {&exact, z.data(), 24}};
+  stage.run(x.data(), 2, outputs);
+  std::vector<float> row(64);
+  for (int64_t out = 0; out < 24; ++out) {
+    weights.dequantize_rows(out, 1, row.data());
+    double sum = 0;
+    double magnitude = 0;
+    for (int i = 0; i < 64; ++i) {
+      sum += double{row[i]} * x[64 + i];
+      magnitude += std::fabs(row[i]);
+    }
+    EXPECT_NEAR(z[24 + out], sum, 1e-5);
+    EXPECT_NEAR(y[24 + out], sum, magnitude / 127 / 2 + 1e-5);
+  }
+}
+
+}  // namespace
+}  // namespace salient::runner

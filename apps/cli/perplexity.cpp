@@ -62,6 +62,7 @@ std::unique_ptr<runner::CpuRunner> make_runner(const std::filesystem::path& path
       runner::CpuRunnerOptions{
           .activations = flags.exact ? runner::Activations::kFp32 : runner::Activations::kInt8,
           .residency = fits ? runner::Residency::kResident : runner::Residency::kStreamed,
+          .kv_dtype = flags.exact ? core::DType::kF32 : core::DType::kF16,
       });
   if (fits) say_what_runs(*runner, pool.size());
   return runner;
@@ -131,7 +132,7 @@ void add_perplexity(CLI::App& program) {
   add_option(*command, "--window", flags->window, "Tokens a window, instead of the recipe's");
   add_option(*command, "--stride", flags->stride, "Tokens between windows, instead of the recipe's");
   add_option(*command, "--limit", flags->limit, "Windows at most; 0: all")->check(CLI::NonNegativeNumber);
-  add_flag(*command, "--exact", flags->exact, "Multiply with fp32 activations instead of int8 ones");
+  add_flag(*command, "--exact", flags->exact, "Keep activations, keys and values in fp32 instead of int8 and fp16");
   add_flag(*command, "--json", flags->json, "Print JSON with the loss of every window");
   command->callback([flags] { run(*flags); });
 }

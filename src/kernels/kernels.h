@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 /// Free functions on plain pointers, one set per instruction set, all with the same bits: every float sum runs
@@ -49,10 +50,11 @@ struct AttentionRow {
 };
 
 /// The KV pages of one sequence, in order, and where in each page one kv head of one layer lies. At key_offset are
-/// the page's keys in blocks of 16, [4][head_dim][16] fp16, so that a lane is a key; at value_offset its values,
-/// [64][head_dim] fp16, so that a lane is a dimension. Every number of a page is finite, used or not.
+/// the page's keys in blocks of 16, [4][head_dim][16], so that a lane is a key; at value_offset its values,
+/// [64][head_dim], so that a lane is a dimension. Offsets count numbers, which are fp16 or fp32 by the kernel they are
+/// given to. Every number of a page is finite, used or not.
 struct AttentionCache {
-  const uint16_t* const* pages;
+  const std::byte* const* pages;
   int64_t key_offset;
   int64_t value_offset;
 };
@@ -91,8 +93,10 @@ struct KernelSet {
   /// softmax(scale * q K^T) V for rows that share one kv head. Each page's maximum, sum and weighted values are
   /// computed on their own and merged in page order (Milakov and Gimelshein, 2018), so the result does not
   /// depend on how rows are batched.
-  void (*attend)(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
-                 float scale);
+  using Attend = void (*)(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
+                          float scale);
+  Attend attend_f16;
+  Attend attend_f32;
 
   /// fp32 to fp16, to nearest, ties to even, bounded to the largest finite fp16.
   void (*to_half)(const float* x, int64_t size, uint16_t* out);

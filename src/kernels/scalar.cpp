@@ -131,15 +131,16 @@ struct PartialSoftmax {
 };
 
 /// One page on its own. Keys are first scored, one a lane, then weighted.
-PartialSoftmax attend_page(const AttentionRow& row, const uint16_t* keys, const uint16_t* values, int64_t page_start,
+template <typename Number>
+PartialSoftmax attend_page(const AttentionRow& row, const Number* keys, const Number* values, int64_t page_start,
                            int64_t head_dim, float scale) {
   PartialSoftmax part;
   float scores[kPageKeys];
   for (int key = 0; key < kPageKeys; ++key) {
-    const uint16_t* block = keys + key / kLanes * kLanes * head_dim;
+    const Number* block = keys + key / kLanes * kLanes * head_dim;
     float dot = 0.0f;
     for (int64_t d = 0; d < head_dim; ++d) {
-      dot = std::fma(row.query[d], core::half_to_float(block[d * kLanes + key % kLanes]), dot);
+      dot = std::fma(row.query[d], load(block, d * kLanes + key % kLanes), dot);
     }
     const int64_t position = page_start + key;
     const bool visible = position >= row.first_key && position < row.end_key;
@@ -151,7 +152,7 @@ PartialSoftmax attend_page(const AttentionRow& row, const uint16_t* keys, const 
     const float weight = core::exp(scores[key] - part.maximum);
     sums[key % kLanes] += weight;
     for (int64_t d = 0; d < head_dim; ++d) {
-      part.values[d] = std::fma(weight, core::half_to_float(values[key * head_dim + d]), part.values[d]);
+      part.values[d] = std::fma(weight, load(values, key * head_dim + d), part.values[d]);
     }
   }
   part.sum = sum_lanes(sums);
@@ -169,13 +170,15 @@ void merge(PartialSoftmax& total, const PartialSoftmax& part, int64_t head_dim) 
   }
 }
 
+template <typename Number>
 void attend(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim, float scale) {
   for (const AttentionRow* row = rows; row < rows + row_count; ++row) {
     PartialSoftmax total;
     for (int64_t page = row->first_key / kPageKeys; page * kPageKeys < row->end_key; ++page) {
+      const auto* numbers = reinterpret_cast<const Number*>(cache.pages[page]);
       merge(total,
-            attend_page(*row, cache.pages[page] + cache.key_offset, cache.pages[page] + cache.value_offset,
-                        page * kPageKeys, head_dim, scale),
+            attend_page(*row, numbers + cache.key_offset, numbers + cache.value_offset, page * kPageKeys, head_dim,
+                        scale),
             head_dim);
     }
     for (int64_t d = 0; d < head_dim; ++d) row->output[d] = total.values[d] / total.sum;
@@ -228,7 +231,8 @@ const KernelSet kScalarKernels = {
     .rms_norm = rms_norm,
     .rotate = rotate,
     .silu_multiply = silu_multiply,
-    .attend = attend,
+    .attend_f16 = attend<Half>,
+    .attend_f32 = attend<float>,
     .to_half = to_half,
     .add = add,
     .maximum = maximum,

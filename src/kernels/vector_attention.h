@@ -4,12 +4,14 @@
 
 namespace salient::kernels {
 
-/// The attention kernel over a vector type V, as in vector_kernels.h. Up to V::kAttendRows rows share each load of
+/// The attention kernel over a vector type V, as in vector_kernels.h, and over how keys and values are stored: Fp16 or
+/// Fp32 of VectorKernels. Up to V::kAttendRows rows share each load of
 /// keys and values; a row's own sums do not depend on which rows it shares them with.
-template <typename V>
+template <typename V, typename Number>
 struct VectorAttention {
   using Float = typename V::Float;
   using Common = VectorKernels<V>;
+  using Stored = typename Number::Stored;
   static constexpr int kBlocks = kPageKeys / kLanes;
 
   /// The running softmax of one row over the pages so far.
@@ -21,17 +23,17 @@ struct VectorAttention {
 
   /// Dot products of Rows queries with V::kAttendBlocks blocks of keys, scaled.
   template <int Rows>
-  static void score(const AttentionRow* rows, const uint16_t* keys, int64_t head_dim, float scale,
+  static void score(const AttentionRow* rows, const Stored* keys, int64_t head_dim, float scale,
                     float (*scores)[kPageKeys]) {
     for (int block = 0; block < kBlocks; block += V::kAttendBlocks) {
       Float dots[Rows][V::kAttendBlocks];
       for (int r = 0; r < Rows; ++r) {
         for (int b = 0; b < V::kAttendBlocks; ++b) dots[r][b] = V::zero();
       }
-      const uint16_t* block_keys = keys + block * kLanes * head_dim;
+      const Stored* block_keys = keys + block * kLanes * head_dim;
       for (int64_t d = 0; d < head_dim; ++d) {
         Float k[V::kAttendBlocks];
-        for (int b = 0; b < V::kAttendBlocks; ++b) k[b] = V::load_half(block_keys + (b * head_dim + d) * kLanes);
+        for (int b = 0; b < V::kAttendBlocks; ++b) k[b] = Number::load(block_keys + (b * head_dim + d) * kLanes);
         for (int r = 0; r < Rows; ++r) {
           const Float q = V::broadcast(rows[r].query[d]);
           for (int b = 0; b < V::kAttendBlocks; ++b) dots[r][b] = V::fma(q, k[b], dots[r][b]);
@@ -80,7 +82,7 @@ struct VectorAttention {
 
   /// Weighted values of the page for Rows rows, merged into their running values.
   template <int Rows, int Blocks>
-  static void add_values(const float (*weights)[kPageKeys], const uint16_t* values, int64_t head_dim, int64_t first,
+  static void add_values(const float (*weights)[kPageKeys], const Stored* values, int64_t head_dim, int64_t first,
                          const float* old_weights, const float* new_weights, const bool* sees, Running* running) {
     Float sums[Rows][Blocks];
     for (int r = 0; r < Rows; ++r) {
@@ -88,7 +90,7 @@ struct VectorAttention {
     }
     for (int key = 0; key < kPageKeys; ++key) {
       Float v[Blocks];
-      for (int b = 0; b < Blocks; ++b) v[b] = V::load_half(values + key * head_dim + first + b * kLanes);
+      for (int b = 0; b < Blocks; ++b) v[b] = Number::load(values + key * head_dim + first + b * kLanes);
       for (int r = 0; r < Rows; ++r) {
         const Float weight = V::broadcast(weights[r][key]);
         for (int b = 0; b < Blocks; ++b) sums[r][b] = V::fma(weight, v[b], sums[r][b]);
@@ -121,13 +123,14 @@ struct VectorAttention {
       float old_weights[Rows];
       float new_weights[Rows];
       bool sees[Rows];
-      score<Rows>(rows, cache.pages[page] + cache.key_offset, head_dim, scale, weights);
+      const auto* numbers = reinterpret_cast<const Stored*>(cache.pages[page]);
+      score<Rows>(rows, numbers + cache.key_offset, head_dim, scale, weights);
       for (int r = 0; r < Rows; ++r) {
         const int64_t start = page * kPageKeys;
         sees[r] = rows[r].first_key < start + kPageKeys && rows[r].end_key > start;
         weigh(rows[r], start, weights[r], running[r], old_weights[r], new_weights[r]);
       }
-      const uint16_t* values = cache.pages[page] + cache.value_offset;
+      const Stored* values = numbers + cache.value_offset;
       int64_t d = 0;
       for (; d + V::kAttendBlocks * kLanes <= head_dim; d += V::kAttendBlocks * kLanes) {
         add_values<Rows, V::kAttendBlocks>(weights, values, head_dim, d, old_weights, new_weights, sees, running);
@@ -166,7 +169,8 @@ constexpr KernelSet make_kernel_set(const char* name) {
       .rms_norm = K::rms_norm,
       .rotate = K::rotate,
       .silu_multiply = K::silu_multiply,
-      .attend = VectorAttention<V>::attend,
+      .attend_f16 = VectorAttention<V, typename K::Fp16>::attend,
+      .attend_f32 = VectorAttention<V, typename K::Fp32>::attend,
       .to_half = K::to_half,
       .add = K::add,
       .maximum = K::maximum,

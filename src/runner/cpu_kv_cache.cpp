@@ -1,14 +1,39 @@
 #include "runner/cpu_kv_cache.h"
 
+#include <algorithm>
+
 namespace salient::runner {
 
-CpuKvCache::CpuKvCache(int64_t layers, int64_t kv_heads, int64_t head_dim)
-    : layers_(layers), kv_heads_(kv_heads), head_dim_(head_dim) {}
+namespace {
+
+void convert(const float* from, int64_t size, uint16_t* to) {
+  kernels::active_kernels().to_half(from, size, to);
+}
+void convert(const float* from, int64_t size, float* to) {
+  std::copy_n(from, size, to);
+}
+
+/// One head's key, which goes across the lanes of its block, and value.
+template <typename Number>
+void store_head(const float* key, const float* value, int64_t head_dim, int64_t position, Number* keys,
+                Number* values) {
+  constexpr int64_t kLanes = kernels::kLanes;
+  Number converted[kernels::kMaxHeadDim];
+  convert(key, head_dim, converted);
+  Number* block = keys + position / kLanes * kLanes * head_dim;
+  for (int64_t d = 0; d < head_dim; ++d) block[d * kLanes + position % kLanes] = converted[d];
+  convert(value, head_dim, values + position * head_dim);
+}
+
+}  // namespace
+
+CpuKvCache::CpuKvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, core::DType dtype)
+    : layers_(layers), kv_heads_(kv_heads), head_dim_(head_dim), dtype_(dtype) {}
 
 int32_t CpuKvCache::allocate() {
   if (free_.empty()) {
     free_.reserve(pages_.size() + 1);  // so that release cannot fail
-    pages_.emplace_back(layers_ * kv_heads_ * 2 * kernels::kPageKeys * head_dim_);
+    pages_.emplace_back(layers_ * kv_heads_ * 2 * kernels::kPageKeys * head_dim_ * core::info_of(dtype_).block_bytes);
     return static_cast<int32_t>(pages_.size() - 1);
   }
   const int32_t page = free_.back();
@@ -16,16 +41,17 @@ int32_t CpuKvCache::allocate() {
   return page;
 }
 
-void CpuKvCache::store(uint16_t* page, int64_t layer, int64_t position_in_page, const float* key, const float* value) {
-  const kernels::KernelSet& kernels = kernels::active_kernels();
-  constexpr int64_t kLanes = kernels::kLanes;
-  for (int64_t head = 0; head < kv_heads_; ++head) {
-    uint16_t halves[kernels::kMaxHeadDim];
-    kernels.to_half(key + head * head_dim_, head_dim_, halves);
-    uint16_t* keys = page + key_offset(layer, head) + position_in_page / kLanes * kLanes * head_dim_;
-    for (int64_t d = 0; d < head_dim_; ++d) keys[d * kLanes + position_in_page % kLanes] = halves[d];
-    kernels.to_half(value + head * head_dim_, head_dim_,
-                    page + value_offset(layer, head) + position_in_page * head_dim_);
+void CpuKvCache::store(std::byte* page, int64_t layer, int64_t position_in_page, const float* key, const float* value) {
+  const auto store_heads = [&](auto* numbers) {
+    for (int64_t head = 0; head < kv_heads_; ++head) {
+      store_head(key + head * head_dim_, value + head * head_dim_, head_dim_, position_in_page,
+                 numbers + key_offset(layer, head), numbers + value_offset(layer, head));
+    }
+  };
+  if (dtype_ == core::DType::kF16) {
+    store_heads(reinterpret_cast<uint16_t*>(page));
+  } else {
+    store_heads(reinterpret_cast<float*>(page));
   }
 }
 

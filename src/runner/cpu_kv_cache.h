@@ -1,26 +1,29 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/dtype.h"
 #include "kernels/kernels.h"
 #include "runner/sequence.h"
 
 namespace salient::runner {
 
-/// Keys and values in fp16, in pages of kernels::kPageKeys tokens. A page is
+/// Keys and values in fp16 or fp32, in pages of kernels::kPageKeys tokens. A page is
 /// [layers][kv_heads][keys then values], keys and values as kernels::AttentionCache describes them.
 class CpuKvCache : public PagePool {
  public:
-  CpuKvCache(int64_t layers, int64_t kv_heads, int64_t head_dim);
+  CpuKvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, core::DType dtype);
 
+  core::DType dtype() const { return dtype_; }
   int64_t page_tokens() const override { return kernels::kPageKeys; }
   int32_t allocate() override;
   void release(int32_t page) noexcept override { free_.push_back(page); }
 
-  uint16_t* page(int32_t id) { return pages_[id].data(); }
-  /// Where the keys of a layer's head start in a page; its values follow after kPageKeys * head_dim numbers.
+  std::byte* page(int32_t id) { return pages_[id].data(); }
+  /// Where the keys of a layer's head start in a page, in numbers; its values follow after kPageKeys * head_dim.
   int64_t key_offset(int64_t layer, int64_t head) const {
     return (layer * kv_heads_ + head) * 2 * kernels::kPageKeys * head_dim_;
   }
@@ -29,13 +32,14 @@ class CpuKvCache : public PagePool {
   }
 
   /// Stores one token's key and value of all heads of a layer, kv_heads * head_dim fp32 numbers each.
-  void store(uint16_t* page, int64_t layer, int64_t position_in_page, const float* key, const float* value);
+  void store(std::byte* page, int64_t layer, int64_t position_in_page, const float* key, const float* value);
 
  private:
   int64_t layers_;
   int64_t kv_heads_;
   int64_t head_dim_;
-  std::vector<core::Buffer<uint16_t>> pages_;
+  core::DType dtype_;
+  std::vector<core::Buffer<std::byte>> pages_;
   std::vector<int32_t> free_;
 };
 

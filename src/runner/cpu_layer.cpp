@@ -107,6 +107,8 @@ void LayerExecutor::attend(const CpuKvCache& cache, int64_t cache_layer, std::sp
   // A work item is one kv head and the queries of up to kItemTokens tokens that share it.
   constexpr int64_t kItemTokens = 8;
   const int64_t group = spec_.heads / spec_.kv_heads;
+  const kernels::KernelSet& kernels = kernels::active_kernels();
+  const auto attend = cache.dtype() == core::DType::kF16 ? kernels.attend_f16 : kernels.attend_f32;
   const float scale = 1.0f / std::sqrt(static_cast<float>(spec_.head_dim));
   for (const BatchSlice& slice : slices) {
     const int64_t blocks = (slice.tokens + kItemTokens - 1) / kItemTokens;
@@ -123,7 +125,7 @@ void LayerExecutor::attend(const CpuKvCache& cache, int64_t cache_layer, std::sp
       }
       const kernels::AttentionCache view{slice.pages.data(), cache.key_offset(cache_layer, kv_head),
                                          cache.value_offset(cache_layer, kv_head)};
-      kernels::active_kernels().attend(rows.data(), std::ssize(rows), view, spec_.head_dim, scale);
+      attend(rows.data(), std::ssize(rows), view, spec_.head_dim, scale);
     });
   }
 }

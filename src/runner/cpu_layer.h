@@ -43,7 +43,7 @@ struct BatchSlice {
   int64_t first_row;  ///< of the batch's hidden states
   int64_t tokens;
   int64_t first_position;  ///< in the sequence
-  std::vector<uint16_t*> pages;
+  std::vector<std::byte*> pages;
 };
 
 /// The forward pass of a layer, with the buffers it needs.

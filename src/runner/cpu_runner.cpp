@@ -24,7 +24,8 @@ CpuRunner::CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::Thread
       executor_(decoder_->spec(), pool),
       head_stage_(pool) {
   const bool resident = options_.residency == Residency::kResident;
-  cache_ = std::make_shared<CpuKvCache>(resident ? spec().layers : 1, spec().kv_heads, spec().head_dim);
+  cache_ =
+      std::make_shared<CpuKvCache>(resident ? spec().layers : 1, spec().kv_heads, spec().head_dim, options_.kv_dtype);
   if (!resident) return;
   for (int64_t i = 0; i < spec().layers; ++i) {
     layers_.push_back(std::make_shared<CpuLayer>(decoder_->layer(i), options_.activations, pool_));

@@ -21,6 +21,8 @@ enum class Residency { kResident, kStreamed };
 struct CpuRunnerOptions {
   Activations activations = Activations::kInt8;
   Residency residency = Residency::kResident;
+  /// Of keys and values: kF16, or kF32 to measure what fp16 costs.
+  core::DType kv_dtype = core::DType::kF16;
   /// Called as layers are packed.
   core::ProgressCallback progress = {};
 };

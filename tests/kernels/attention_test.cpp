@@ -8,22 +8,31 @@ namespace {
 using AttentionKernels = AgainstScalar;
 INSTANTIATE_TEST_SUITE_P(Sets, AttentionKernels, testing::Values("avx2", "avx512vnni"), set_name);
 
-/// Whole pages of one head, keys then values.
+/// Three pages of one head, keys then values, as fp32 and as the fp16 numbers they hold exactly.
 struct Cache {
-  Cache(std::vector<uint16_t> all, int64_t dim) : data(std::move(all)), head_dim(dim) {
-    for (size_t start = 0; start < data.size(); start += 2 * kPageKeys * dim) pages.push_back(&data[start]);
+  Cache(std::vector<uint16_t> all, int64_t dim) : halves(std::move(all)), head_dim(dim) {
+    for (const uint16_t half : halves) floats.push_back(core::half_to_float(half));
+    for (size_t start = 0; start < halves.size(); start += 2 * kPageKeys * dim) {
+      half_pages.push_back(reinterpret_cast<const std::byte*>(&halves[start]));
+      float_pages.push_back(reinterpret_cast<const std::byte*>(&floats[start]));
+    }
   }
-  AttentionCache view() const { return {pages.data(), 0, kPageKeys * head_dim}; }
+  AttentionCache half_view() const { return {half_pages.data(), 0, kPageKeys * head_dim}; }
+  AttentionCache float_view() const { return {float_pages.data(), 0, kPageKeys * head_dim}; }
+  float at(int64_t position, int64_t index) const {
+    return floats[position / kPageKeys * 2 * kPageKeys * head_dim + index];
+  }
   float key(int64_t position, int64_t d) const {
     const int64_t key = position % kPageKeys;
-    return core::half_to_float(pages[position / kPageKeys][(key / kLanes * head_dim + d) * kLanes + key % kLanes]);
+    return at(position, (key / kLanes * head_dim + d) * kLanes + key % kLanes);
   }
   float value(int64_t position, int64_t d) const {
-    const int64_t key = position % kPageKeys;
-    return core::half_to_float(pages[position / kPageKeys][(kPageKeys + key) * head_dim + d]);
+    return at(position, (kPageKeys + position % kPageKeys) * head_dim + d);
   }
-  std::vector<uint16_t> data;
-  std::vector<const uint16_t*> pages;
+  std::vector<uint16_t> halves;
+  std::vector<float> floats;
+  std::vector<const std::byte*> half_pages;
+  std::vector<const std::byte*> float_pages;
   int64_t head_dim;
 };
 
@@ -52,13 +61,19 @@ TEST_P(AttentionKernels, AreTheSameBitsHoweverRowsAreBatched) {
     std::vector<float> together(queries.size());
     std::vector<float> alone(queries.size());
     const auto expected_rows = make_rows(queries, expected, head_dim);
-    kScalarKernels.attend(expected_rows.data(), std::ssize(kRanges), cache.view(), head_dim, 0.125f);
-    set().attend(make_rows(queries, together, head_dim).data(), std::ssize(kRanges), cache.view(), head_dim, 0.125f);
-    for (const AttentionRow& row : make_rows(queries, alone, head_dim)) {
-      set().attend(&row, 1, cache.view(), head_dim, 0.125f);
-    }
+    kScalarKernels.attend_f16(expected_rows.data(), std::ssize(kRanges), cache.half_view(), head_dim, 0.125f);
+    const auto together_rows = make_rows(queries, together, head_dim);
+    set().attend_f16(together_rows.data(), std::ssize(kRanges), cache.half_view(), head_dim, 0.125f);
     expect_same_bits(expected, together);
+    for (const AttentionRow& row : make_rows(queries, alone, head_dim)) {
+      set().attend_f16(&row, 1, cache.half_view(), head_dim, 0.125f);
+    }
     expect_same_bits(expected, alone);
+    // The numbers are the same, so the results are.
+    kScalarKernels.attend_f32(together_rows.data(), std::ssize(kRanges), cache.float_view(), head_dim, 0.125f);
+    expect_same_bits(expected, together);
+    set().attend_f32(together_rows.data(), std::ssize(kRanges), cache.float_view(), head_dim, 0.125f);
+    expect_same_bits(expected, together);
   }
 }
 
@@ -68,7 +83,7 @@ TEST_P(AttentionKernels, AreSoftmaxAttention) {
   const auto queries = random_floats(kRanges.size() * head_dim);
   std::vector<float> outputs(queries.size());
   const auto rows = make_rows(queries, outputs, head_dim);
-  set().attend(rows.data(), std::ssize(rows), cache.view(), head_dim, 0.3f);
+  set().attend_f16(rows.data(), std::ssize(rows), cache.half_view(), head_dim, 0.3f);
   for (const AttentionRow& row : rows) {
     std::vector<double> sum(head_dim);
     double weights = 0;

@@ -1,0 +1,84 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "checkpoint/safetensors.h"
+#include "runner/cpu_runner.h"
+#include "tests/support/tiny_model.h"
+
+namespace salient::runner {
+namespace {
+
+/// Tiny models whose logits transformers computed in fp32.
+class Goldens : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    folder_ = tests::shared_data() / "tiny" / GetParam();
+    if (!std::filesystem::exists(folder_)) GTEST_SKIP() << folder_ << " is not here";
+    goldens_ = tests::read_json(folder_ / "goldens.json");
+    checkpoint::add_safetensors_file(folder_ / "goldens.safetensors", tensors_);
+    auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder_));
+    runner_ =
+        std::make_unique<CpuRunner>(std::make_shared<model::Decoder>(std::move(checkpoint)), pool_,
+                                    CpuRunnerOptions{.activations = Activations::kFp32, .kv_dtype = core::DType::kF32});
+  }
+  std::vector<float> floats(const std::string& name) const {
+    const auto bytes = tensors_.at(name).view.bytes;
+    std::vector<float> values(bytes.size() / sizeof(float));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+
+  std::filesystem::path folder_;
+  nlohmann::json goldens_;
+  std::map<std::string, checkpoint::StoredTensor> tensors_;
+  core::ThreadPool pool_{2};
+  std::unique_ptr<CpuRunner> runner_;
+};
+
+std::string identifier(const testing::TestParamInfo<const char*>& model) {
+  std::string name = model.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, Goldens,
+                         testing::Values("llama-tied", "llama-untied-sharded", "mistral-v02", "mistral-nemo"),
+                         identifier);
+
+TEST_P(Goldens, LogitsAreTheReferences) {
+  for (const auto& prompt : goldens_["prompts"]) {
+    const auto ids = prompt["ids"].get<std::vector<int32_t>>();
+    Sequence sequence = runner_->new_sequence();
+    const TokenRun run{ids, &sequence, Wanted::kAllLogits};
+    const auto logits = runner_->forward(std::span(&run, 1));
+    const auto expected = floats("logits_len" + std::to_string(ids.size()));
+    ASSERT_EQ(logits.size(), expected.size());
+    float largest = 0;
+    for (size_t i = 0; i < logits.size(); ++i) largest = std::max(largest, std::fabs(logits[i] - expected[i]));
+    EXPECT_LE(largest, 2e-3f) << "prompt of " << ids.size() << " tokens";
+  }
+}
+
+TEST_P(Goldens, GreedyTokensAreTheReferences) {
+  for (const auto& prompt : goldens_["prompts"]) {
+    const auto ids = prompt["ids"].get<std::vector<int32_t>>();
+    const auto greedy = prompt["greedy32"].get<std::vector<int32_t>>();
+    Sequence sequence = runner_->new_sequence();
+    TokenRun run{ids, &sequence};
+    for (size_t step = 0; step < greedy.size(); ++step) {
+      const auto logits = runner_->forward(std::span(&run, 1));
+      const auto best = std::max_element(logits.begin(), logits.end());
+      if (best - logits.begin() != greedy[step]) {
+        // The goldens' own bound: below a margin of 0.01 the choice is rounding.
+        EXPECT_LT(*best - logits[greedy[step]], 0.01f) << "prompt of " << ids.size() << ", step " << step;
+      }
+      run.tokens = std::span(&greedy[step], 1);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace salient::runner

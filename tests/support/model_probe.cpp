@@ -1,0 +1,74 @@
+// Shows tests in other languages what Salient sees inside a model.
+//   model_probe logits MODEL IDS OUT [--exact]   fp32 logits [tokens, vocab_size] of token ids, one a line in IDS
+//   model_probe linear MODEL PREFIX OUT          fp32 weights [out_features, in_features] of one linear
+//   model_probe encode MODEL TEXT OUT            token ids of the text file, one a line
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "checkpoint/checkpoint.h"
+#include "core/error.h"
+#include "runner/cpu_runner.h"
+#include "text/tokenizer.h"
+
+namespace {
+
+using namespace salient;
+
+void write_floats(const std::string& path, const std::vector<float>& values) {
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(values.data()), std::ssize(values) * int64_t{sizeof(float)});
+}
+
+void write_logits(const std::string& model, const std::string& ids_path, const std::string& out, bool exact) {
+  std::ifstream file(ids_path);
+  const std::vector<int32_t> ids{std::istream_iterator<int32_t>(file), {}};
+  auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(model));
+  core::ThreadPool pool;
+  runner::CpuRunnerOptions options;
+  if (exact) options = {.activations = runner::Activations::kFp32, .kv_dtype = core::DType::kF32};
+  runner::CpuRunner runner(std::make_shared<model::Decoder>(std::move(checkpoint)), pool, options);
+  runner::Sequence sequence = runner.new_sequence();
+  const runner::TokenRun run{ids, &sequence, runner::Wanted::kAllLogits};
+  write_floats(out, runner.forward(std::span(&run, 1)));
+}
+
+void write_linear(const std::string& model, const std::string& prefix, const std::string& out) {
+  const model::Decoder decoder(std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(model)));
+  for (int64_t i = 0; i < decoder.spec().layers; ++i) {
+    for (const model::LinearSlot& slot : model::linear_slots(decoder.spec())) {
+      if (model::layer_prefix(i) + slot.name != prefix) continue;
+      const core::LinearWeights weights = decoder.layer(i).*slot.weights;
+      std::vector<float> values(weights.out_features() * weights.in_features());
+      weights.read_rows(0, weights.out_features(), values.data());
+      return write_floats(out, values);
+    }
+  }
+  core::fail(core::ErrorKind::kNotFound, "{}: has no linear {}", model, prefix);
+}
+
+void write_ids(const std::string& model, const std::string& text_path, const std::string& out) {
+  const checkpoint::Checkpoint checkpoint = checkpoint::open_checkpoint(model);
+  const text::Tokenizer tokenizer(checkpoint.tokenizer_json, model);
+  std::ifstream file(text_path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::ofstream ids(out);
+  for (const int32_t id : tokenizer.encode(text, true)) ids << id << '\n';
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  try {
+    if (words.size() < 4) core::fail(core::ErrorKind::kInvalidInput, "expected logits|linear|encode MODEL INPUT OUT");
+    if (words[0] == "logits") write_logits(words[1], words[2], words[3], words.size() > 4 && words[4] == "--exact");
+    if (words[0] == "linear") write_linear(words[1], words[2], words[3]);
+    if (words[0] == "encode") write_ids(words[1], words[2], words[3]);
+  } catch (const core::Error& error) {
+    std::fprintf(stderr, "model_probe: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}

@@ -48,7 +48,6 @@ json describe(const checkpoint::Checkpoint& checkpoint, const model::DecoderSpec
                  {"head_dim", spec.head_dim},
                  {"vocab_size", spec.vocab_size},
                  {"context", spec.max_positions},
-                 {"rope_theta", spec.rope_theta},
                  {"tied_embeddings", spec.tied_embeddings},
                  {"end_of_sequence", spec.end_of_sequence},
                  {"has_tokenizer", !checkpoint.tokenizer_json.empty()},

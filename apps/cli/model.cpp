@@ -41,22 +41,26 @@ std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& 
 }
 
 uint64_t resident_bytes(const model::Decoder& decoder) {
-  const auto dense = [](int64_t rows, int64_t columns, core::DType dtype) {
-    return static_cast<uint64_t>(rows * columns * core::info_of(dtype).block_bytes);
+  const checkpoint::Checkpoint& checkpoint = decoder.checkpoint();
+  const auto linear = [&](const std::string& name, int64_t rows, int64_t columns) {
+    const auto elements = static_cast<uint64_t>(rows * columns);
+    if (const auto found = checkpoint.quantized.find(name); found != checkpoint.quantized.end()) {
+      constexpr uint64_t kGroupBytes = 8;  // a scale and a zero point or offset
+      return elements * static_cast<uint64_t>(found->second.bits) / 8 +
+             elements / static_cast<uint64_t>(found->second.group_size) * kGroupBytes;
+    }
+    const core::DType dtype = checkpoint.matrix(name + ".weight", rows, columns).dtype;
+    return elements * static_cast<uint64_t>(core::info_of(dtype).block_bytes);
   };
   const model::DecoderSpec& spec = decoder.spec();
-  const auto head = decoder.head();
-  const auto* head_matrix = std::get_if<core::DenseMatrix>(&head.matrix);
-  uint64_t bytes = head_matrix ? dense(spec.vocab_size, spec.hidden_size, head_matrix->dtype) : 0;
-  const checkpoint::Checkpoint& checkpoint = decoder.checkpoint();
-  for (const auto& slot : model::linear_slots(spec)) {
-    const std::string name = model::layer_prefix(0) + slot.name;
-    uint64_t one = static_cast<uint64_t>(slot.out_features * slot.in_features) * 5 / 8;  // int4, scales, zero points
-    if (!checkpoint.has(name + ".qweight")) {
-      one = dense(slot.out_features, slot.in_features,
-                  checkpoint.matrix(name + ".weight", slot.out_features, slot.in_features).dtype);
+  uint64_t bytes =
+      linear(spec.tied_embeddings ? model::kEmbeddingsName : model::kHeadName, spec.vocab_size, spec.hidden_size);
+  for (int64_t i = 0; i < spec.layers; ++i) {
+    for (const model::LinearSlot& slot : model::linear_slots(spec)) {
+      // A linear that is stored with others counts once.
+      if (slot.first_row > 0) continue;
+      bytes += linear(model::layer_prefix(i) + slot.name, slot.stored_rows, slot.in_features);
     }
-    bytes += one * static_cast<uint64_t>(spec.layers);
   }
   return bytes;
 }

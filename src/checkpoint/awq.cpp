@@ -55,6 +55,32 @@ const StoredTensor& checked_tensor(const Checkpoint& checkpoint, const std::stri
   return stored;
 }
 
+core::QuantizedTensor unpack(const AwqSettings& settings, const StoredTensor& qweight, const StoredTensor& qzeros,
+                             const StoredTensor& scales) {
+  core::QuantizedTensor weights;
+  weights.bits = settings.bits;
+  weights.group_size = settings.group_size;
+  weights.in_features = qweight.view.shape[0];
+  weights.out_features = qweight.view.shape[1] * 8;
+  const int64_t groups = weights.groups();
+  const int64_t outs = weights.out_features;
+  weights.codes.resize(outs * weights.in_features);
+  weights.zeros.resize(outs * groups);
+  weights.scales.resize(outs * groups);
+  for_each_nibble(qweight.view.bytes.data(), weights.in_features, outs,
+                  [&](int64_t in, int64_t out, uint8_t code) { weights.codes[out * weights.in_features + in] = code; });
+  for_each_nibble(qzeros.view.bytes.data(), groups, outs,
+                  [&](int64_t group, int64_t out, uint8_t zero) { weights.zeros[out * groups + group] = zero; });
+  for (int64_t group = 0; group < groups; ++group) {
+    for (int64_t out = 0; out < outs; ++out) {
+      uint16_t bits;
+      std::memcpy(&bits, scales.view.bytes.data() + (group * outs + out) * 2, sizeof bits);
+      weights.scales[out * groups + group] = core::half_to_float(bits);
+    }
+  }
+  return weights;
+}
+
 }  // namespace
 
 AwqSettings read_awq_settings(const json& config, const std::string& origin) {
@@ -77,48 +103,53 @@ AwqSettings read_awq_settings(const json& config, const std::string& origin) {
   return {4, group_size.get<int>()};
 }
 
-core::QuantizedTensor read_awq_linear(const Checkpoint& checkpoint, const std::string& prefix,
-                                      const AwqSettings& settings) {
+StoredQuantized describe_awq_linear(const Checkpoint& checkpoint, const std::string& prefix,
+                                    const AwqSettings& settings) {
   const StoredTensor& qweight = checkpoint.tensor(prefix + ".qweight");
   if (qweight.view.dtype != DType::kI32 || qweight.view.shape.size() != 2) {
     fail(ErrorKind::kInvalidInput, "{}: tensor {}.qweight is {} [{}], expected I32 [in_features, out_features / 8]",
          checkpoint.path.string(), prefix, core::info_of(qweight.view.dtype).name, fmt::join(qweight.view.shape, ", "));
   }
-  core::QuantizedTensor weights;
-  weights.bits = settings.bits;
-  weights.group_size = settings.group_size;
-  weights.in_features = qweight.view.shape[0];
-  weights.out_features = qweight.view.shape[1] * 8;
-  if (weights.in_features % settings.group_size != 0) {
+  StoredQuantized stored;
+  stored.bits = settings.bits;
+  stored.group_size = settings.group_size;
+  stored.in_features = qweight.view.shape[0];
+  stored.out_features = qweight.view.shape[1] * 8;
+  if (stored.in_features % settings.group_size != 0) {
     fail(ErrorKind::kInvalidInput, "{}: tensor {}.qweight has {} inputs, which group_size {} does not divide",
-         checkpoint.path.string(), prefix, weights.in_features, settings.group_size);
+         checkpoint.path.string(), prefix, stored.in_features, settings.group_size);
   }
-  const int64_t groups = weights.groups();
-  const int64_t outs = weights.out_features;
+  const int64_t groups = stored.in_features / settings.group_size;
+  const int64_t outs = stored.out_features;
   const auto& qzeros = checked_tensor(checkpoint, prefix + ".qzeros", DType::kI32, {groups, outs / 8});
   const auto& scales = checked_tensor(checkpoint, prefix + ".scales", DType::kF16, {groups, outs});
+  stored.read = [settings, qweight, qzeros, scales] { return unpack(settings, qweight, qzeros, scales); };
+  return stored;
+}
 
-  weights.codes.resize(outs * weights.in_features);
-  weights.zeros.resize(outs * groups);
-  weights.scales.resize(outs * groups);
-  for_each_nibble(qweight.view.bytes.data(), weights.in_features, outs,
-                  [&](int64_t in, int64_t out, uint8_t code) { weights.codes[out * weights.in_features + in] = code; });
-  for_each_nibble(qzeros.view.bytes.data(), groups, outs,
-                  [&](int64_t group, int64_t out, uint8_t zero) { weights.zeros[out * groups + group] = zero; });
-  for (int64_t group = 0; group < groups; ++group) {
-    for (int64_t out = 0; out < outs; ++out) {
-      uint16_t bits;
-      std::memcpy(&bits, scales.view.bytes.data() + (group * outs + out) * 2, sizeof bits);
-      weights.scales[out * groups + group] = core::half_to_float(bits);
-    }
+core::QuantizedTensor read_awq_linear(const Checkpoint& checkpoint, const std::string& prefix,
+                                      const AwqSettings& settings) {
+  return describe_awq_linear(checkpoint, prefix, settings).read();
+}
+
+void describe_awq_linears(Checkpoint& checkpoint) {
+  constexpr std::string_view kSuffix = ".qweight";
+  const AwqSettings settings = read_awq_settings(checkpoint.config, checkpoint.path.string());
+  for (const auto& [name, unused] : checkpoint.tensors) {
+    if (!name.ends_with(kSuffix)) continue;
+    const std::string prefix = name.substr(0, name.size() - kSuffix.size());
+    checkpoint.quantized.emplace(prefix, describe_awq_linear(checkpoint, prefix, settings));
   }
-  return weights;
 }
 
 std::vector<OutputTensor> pack_awq_linear(const core::QuantizedTensor& weights, const std::string& prefix) {
   const int64_t outs = weights.out_features;
   const int64_t ins = weights.in_features;
   const int64_t groups = weights.groups();
+  if (!weights.offsets.empty() || !weights.column_input.empty()) {
+    fail(ErrorKind::kUnsupported, "tensor {}: {} do not fit AutoAWQ's layout", prefix,
+         weights.offsets.empty() ? "inputs in another order" : "offsets in place of zero points");
+  }
   if (weights.bits != 4 || outs % 8 != 0) {
     fail(ErrorKind::kUnsupported,
          "tensor {}: {} bits and {} outputs do not fit AutoAWQ's layout, which has 4 and a "

@@ -20,13 +20,16 @@ struct AwqSettings {
 /// or no zero points, naming the field.
 AwqSettings read_awq_settings(const nlohmann::json& config, const std::string& origin);
 
+/// Describes every AutoAWQ linear of the checkpoint. Throws invalid_input for tensors that do not fit together.
+void describe_awq_linears(Checkpoint& checkpoint);
+
 /// Reads `prefix.qweight`, `.qzeros` and `.scales` (shapes [in, out/8], [in/group, out/8], [in/group, out]).
 core::QuantizedTensor read_awq_linear(const Checkpoint& checkpoint, const std::string& prefix,
                                       const AwqSettings& settings);
 
 /// The three tensors of `prefix` in AutoAWQ's gemm layout: nibble k of a 32-bit word holds output
 /// 8c + {0,2,4,6,1,3,5,7}[k]. Throws unsupported when the tensor does not fit the layout (bits other than 4, a scale
-/// that fp16 cannot hold exactly, out_features not a multiple of 8).
+/// that fp16 cannot hold exactly, offsets, another order of inputs, out_features not a multiple of 8).
 std::vector<OutputTensor> pack_awq_linear(const core::QuantizedTensor& weights, const std::string& prefix);
 
 }  // namespace salient::checkpoint

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "checkpoint/awq.h"
 #include "checkpoint/gguf.h"
 #include "checkpoint/gguf_blocks.h"
 #include "checkpoint/safetensors.h"
@@ -92,19 +91,26 @@ core::DenseMatrix Checkpoint::matrix(const std::string& name, int64_t out_featur
   return {out_features, in_features, plain_half ? stored.view.dtype : DType::kF32, read_rows};
 }
 
+void Checkpoint::check_linear(const std::string& prefix, int64_t out_features, int64_t in_features) const {
+  if (has(prefix + ".bias")) vector(prefix + ".bias", out_features);
+  const auto found = quantized.find(prefix);
+  if (found == quantized.end()) {
+    matrix(prefix + ".weight", out_features, in_features);
+  } else if (found->second.out_features != out_features || found->second.in_features != in_features) {
+    fail(ErrorKind::kInvalidInput, "{}: {} is a quantized linear [{}, {}], but the config asks for [{}, {}]",
+         path.string(), prefix, found->second.out_features, found->second.in_features, out_features, in_features);
+  }
+}
+
 core::LinearWeights Checkpoint::linear(const std::string& prefix, int64_t out_features, int64_t in_features) const {
+  check_linear(prefix, out_features, in_features);
   core::LinearWeights weights;
   if (has(prefix + ".bias")) weights.bias = vector(prefix + ".bias", out_features);
-  if (!has(prefix + ".qweight")) {
+  if (const auto found = quantized.find(prefix); found != quantized.end()) {
+    weights.matrix = found->second.read();
+  } else {
     weights.matrix = matrix(prefix + ".weight", out_features, in_features);
-    return weights;
   }
-  core::QuantizedTensor quantized = read_awq_linear(*this, prefix, read_awq_settings(config, path.string()));
-  if (quantized.out_features != out_features || quantized.in_features != in_features) {
-    fail(ErrorKind::kInvalidInput, "{}: tensor {}.qweight is of a linear [{}, {}], but the config asks for [{}, {}]",
-         path.string(), prefix, quantized.out_features, quantized.in_features, out_features, in_features);
-  }
-  weights.matrix = std::move(quantized);
   return weights;
 }
 

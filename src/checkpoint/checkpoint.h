@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -23,6 +24,16 @@ struct StoredTensor {
   int rotary_heads = 0;
 };
 
+/// A quantized linear as its format describes it. The description has been checked; the codes are unpacked when they
+/// are asked for.
+struct StoredQuantized {
+  int64_t out_features = 0;
+  int64_t in_features = 0;
+  int bits = 4;
+  int group_size = 128;
+  std::function<core::QuantizedTensor()> read;
+};
+
 /// A model on disk, whatever its format, in Hugging Face terms: tensor names and config fields are those of
 /// transformers; other formats are translated when they are opened. Tensors are views into mapped files:
 /// nothing is copied, and every offset and size has been checked against its file.
@@ -35,6 +46,7 @@ class Checkpoint {
   std::string tokenizer_json;        ///< empty when the model has none
   nlohmann::json tokenizer_config;   ///< an object, with chat_template inside; empty when there is none
   std::map<std::string, StoredTensor> tensors;
+  std::map<std::string, StoredQuantized> quantized;  ///< by the name of the linear: "model.layers.0.mlp.down_proj"
 
   bool has(const std::string& name) const { return tensors.contains(name); }
 
@@ -48,9 +60,11 @@ class Checkpoint {
   /// Throws invalid_input, naming tensor, found and expected shape.
   core::DenseMatrix matrix(const std::string& name, int64_t out_features, int64_t in_features) const;
 
-  /// The linear layer stored under `prefix`: dense (`prefix.weight`) or AutoAWQ (`prefix.qweight`, ...), with
-  /// `prefix.bias` where there is one.
+  /// The linear layer stored under `prefix`: quantized, or dense as `prefix.weight`; with `prefix.bias` where there is
+  /// one. Throws as `matrix` does.
   core::LinearWeights linear(const std::string& prefix, int64_t out_features, int64_t in_features) const;
+  /// Throws what `linear` would, without unpacking anything.
+  void check_linear(const std::string& prefix, int64_t out_features, int64_t in_features) const;
 };
 
 /// Opens a Hugging Face folder (one or sharded safetensors, dense or AutoAWQ) or a GGUF file.

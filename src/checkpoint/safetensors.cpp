@@ -204,6 +204,7 @@ Checkpoint open_safetensors_folder(const fs::path& folder) {
     checkpoint.tokenizer_config["chat_template"] = read_text(path);
   }
   add_weights(folder, checkpoint.tensors);
+  if (checkpoint.format == "awq") describe_awq_linears(checkpoint);
   return checkpoint;
 }
 

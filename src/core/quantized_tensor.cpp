@@ -6,14 +6,39 @@ namespace salient::core {
 
 void QuantizedTensor::dequantize_rows(int64_t first, int64_t count, float* out) const {
   const int64_t row_groups = groups();
-  for (int64_t row = first; row < first + count; ++row) {
-    for (int64_t group = 0; group < row_groups; ++group) {
-      const float scale = scales[row * row_groups + group];
-      const int zero = zeros[row * row_groups + group];
-      const uint8_t* code = codes.data() + row * in_features + group * group_size;
-      for (int i = 0; i < group_size; ++i) *out++ = static_cast<float>(int{code[i]} - zero) * scale;
+  for (int64_t row = first; row < first + count; ++row, out += in_features) {
+    for (int64_t column = 0; column < in_features; ++column) {
+      const int64_t group = row * row_groups + column / group_size;
+      const int code = codes[row * in_features + column];
+      const float value = zeros.empty() ? static_cast<float>(code) * scales[group] + offsets[group]
+                                        : static_cast<float>(code - int{zeros[group]}) * scales[group];
+      out[column_input.empty() ? column : column_input[column]] = value;
     }
   }
+}
+
+QuantizedTensor QuantizedTensor::rows(int64_t first, int64_t count) const {
+  const auto part = [&]<typename T>(const std::vector<T>& all, int64_t row_size) {
+    if (all.empty()) return std::vector<T>();
+    return std::vector<T>(all.begin() + first * row_size, all.begin() + (first + count) * row_size);
+  };
+  return {.out_features = count,
+          .in_features = in_features,
+          .bits = bits,
+          .group_size = group_size,
+          .codes = part(codes, in_features),
+          .scales = part(scales, groups()),
+          .zeros = part(zeros, groups()),
+          .offsets = part(offsets, groups()),
+          .column_input = column_input};
+}
+
+void QuantizedTensor::append_rows(const QuantizedTensor& other) {
+  out_features += other.out_features;
+  codes.insert(codes.end(), other.codes.begin(), other.codes.end());
+  scales.insert(scales.end(), other.scales.begin(), other.scales.end());
+  zeros.insert(zeros.end(), other.zeros.begin(), other.zeros.end());
+  offsets.insert(offsets.end(), other.offsets.begin(), other.offsets.end());
 }
 
 int64_t LinearWeights::out_features() const {
@@ -22,6 +47,19 @@ int64_t LinearWeights::out_features() const {
 
 int64_t LinearWeights::in_features() const {
   return std::visit([](const auto& m) { return m.in_features; }, matrix);
+}
+
+LinearWeights LinearWeights::rows(int64_t first, int64_t count) const {
+  LinearWeights part;
+  if (!bias.empty()) part.bias.assign(bias.begin() + first, bias.begin() + first + count);
+  if (const auto* dense = std::get_if<DenseMatrix>(&matrix)) {
+    part.matrix = DenseMatrix{
+        count, dense->in_features, dense->dtype,
+        [first, read = dense->read_rows](int64_t row, int64_t rows, float* out) { read(first + row, rows, out); }};
+  } else {
+    part.matrix = std::get<QuantizedTensor>(matrix).rows(first, count);
+  }
+  return part;
 }
 
 void LinearWeights::read_rows(int64_t first, int64_t count, float* out) const {

@@ -38,6 +38,8 @@ struct LinearWeights {
 
   int64_t out_features() const;
   int64_t in_features() const;
+  /// Outputs [first, first + count) as a linear of their own.
+  LinearWeights rows(int64_t first, int64_t count) const;
   const QuantizedTensor* quantized() const { return std::get_if<QuantizedTensor>(&matrix); }
   /// Rows [first, first + count) of W as fp32, dequantized where need be.
   void read_rows(int64_t first, int64_t count, float* out) const;

@@ -63,7 +63,8 @@ std::vector<float> Generator::read_prompt(std::span<const int32_t> prompt, Reply
     const int64_t count = std::min(kPrefillTokens, std::ssize(prompt) - done);
     const auto part = prompt.subspan(done, count);
     const bool last = done + count == std::ssize(prompt);
-    const runner::TokenRun run{part, &sequence_, last ? runner::Wanted::kLastLogits : runner::Wanted::kNothing};
+    const runner::TokenRun run{part, &sequence_, last ? runner::Wanted::kLastLogits : runner::Wanted::kNothing,
+                               std::ssize(prompt)};
     logits = runner_.forward(std::span(&run, 1));
     seen_.insert(seen_.end(), part.begin(), part.end());
     done += count;

@@ -13,8 +13,10 @@ struct Avx2 {
   // 12 accumulators, 2 weight registers, 1 input.
   static constexpr int kDenseTokens = 6;
   static constexpr int kDenseTiles = 1;
-  static constexpr int kInt4Tokens = 2;
-  static constexpr int kInt4Tiles = 1;
+  static constexpr int kQuantizedTokens = 2;
+  static constexpr int kQuantizedTiles = 1;
+  /// 8-bit codes are multiplied as signed numbers, code - 128: two products of 255 * 127 would not fit int16.
+  static constexpr int kCodeBias = 128;
   static constexpr int kAttendRows = 2;
   static constexpr int kAttendBlocks = 2;
 
@@ -78,6 +80,8 @@ struct Avx2 {
             _mm256_and_ps(value.b, _mm256_cmp_ps(x.b, bound, _CMP_GE_OQ))};
   }
 
+  static Int int_broadcast(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+  static Int add_int(Int x, Int y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
   static Int int_broadcast_multiply(const uint8_t* zeros, int32_t sum) {
     const __m128i bytes = load_128(zeros);
     const __m256i factor = _mm256_set1_epi32(-sum);
@@ -106,6 +110,21 @@ struct Avx2 {
     const __m256i high_values = _mm256_set1_epi32(four);
     return {add_products(sum.a, low.a, high.a, low_values, high_values),
             add_products(sum.b, low.b, high.b, low_values, high_values)};
+  }
+  static Codes load_codes(const uint8_t* line) {
+    const __m256i sign = _mm256_set1_epi8(-128);
+    return {_mm256_xor_si256(load_256(line), sign), _mm256_xor_si256(load_256(line + 32), sign)};
+  }
+  /// |code| * (value with the code's sign): two products of at most 128 * 127 fit int16.
+  static __m256i add_products(__m256i sum, __m256i codes, __m256i values) {
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(values, codes));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static Int accumulate(Int sum, Codes codes, const int8_t* values) {
+    int32_t four;
+    __builtin_memcpy(&four, values, 4);
+    const __m256i all = _mm256_set1_epi32(four);
+    return {add_products(sum.a, codes.a, all), add_products(sum.b, codes.b, all)};
   }
   static int32_t narrow_int8(Float integral, int8_t* out) {
     float lanes[kLanes];

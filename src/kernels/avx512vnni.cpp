@@ -12,8 +12,9 @@ struct Avx512Vnni {
   // 24 accumulators, 4 weight registers, 1 input.
   static constexpr int kDenseTokens = 6;
   static constexpr int kDenseTiles = 4;
-  static constexpr int kInt4Tokens = 4;
-  static constexpr int kInt4Tiles = 2;
+  static constexpr int kQuantizedTokens = 4;
+  static constexpr int kQuantizedTiles = 2;
+  static constexpr int kCodeBias = 0;
   static constexpr int kAttendRows = 4;
   static constexpr int kAttendBlocks = 4;
 
@@ -53,6 +54,8 @@ struct Avx512Vnni {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_GE_OQ), value);
   }
 
+  static Int int_broadcast(int32_t x) { return _mm512_set1_epi32(x); }
+  static Int add_int(Int a, Int b) { return _mm512_add_epi32(a, b); }
   static Int int_broadcast_multiply(const uint8_t* zeros, int32_t sum) {
     const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(zeros)));
     return _mm512_mullo_epi32(wide, _mm512_set1_epi32(-sum));
@@ -70,6 +73,12 @@ struct Avx512Vnni {
     sum = _mm512_dpbusd_epi32(sum, low, _mm512_set1_epi32(four));
     __builtin_memcpy(&four, values + 4, 4);
     return _mm512_dpbusd_epi32(sum, high, _mm512_set1_epi32(four));
+  }
+  static Codes load_codes(const uint8_t* line) { return _mm512_loadu_si512(line); }
+  static Int accumulate(Int sum, Codes codes, const int8_t* values) {
+    int32_t four;
+    __builtin_memcpy(&four, values, 4);
+    return _mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(four));
   }
   static int32_t narrow_int8(Float integral, int8_t* out) {
     const __m512i wide = _mm512_cvtps_epi32(integral);

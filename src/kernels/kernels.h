@@ -15,6 +15,12 @@ inline constexpr int kPageKeys = 64;
 /// The largest head_dim the attention kernels take; it must be a multiple of kLanes.
 inline constexpr int kMaxHeadDim = 256;
 
+/// Constants of gelu's tanh form, with tanh written as an exponential.
+namespace gelu_constants {
+inline constexpr float kCubic = 0.044715f;
+inline constexpr float kMinusTwoRootTwoOverPi = -1.59576912160573071f;
+}  // namespace gelu_constants
+
 /// A dense matrix [rows, columns] in tiles of 16 rows: element (16t + r, c) is at (t * columns + c) * 16 + r.
 /// The last tile is padded with zeros. `data` holds fp32, fp16 or bf16 by the kernel it is given to.
 struct DenseTiles {
@@ -23,12 +29,15 @@ struct DenseTiles {
   int64_t columns;
 };
 
-/// An int4 matrix [rows, columns] in tiles of 16 rows and groups of columns. Of a tile's group, 64-byte line i holds
-/// columns 8i..8i+7 of 16 rows: byte 4r + j has column 8i + j of row r in its low nibble, 8i + 4 + j in its high one.
-struct Int4Tiles {
-  const uint8_t* codes;  ///< [tiles][groups][group_size / 8][64]
+/// A 4-bit or 8-bit matrix [rows, columns] in tiles of 16 rows and groups of columns, in lines of 64 bytes. With 4
+/// bits, line i of a tile's group holds columns 8i..8i+7 of 16 rows: byte 4r + j has column 8i + j of row r in its low
+/// nibble, 8i + 4 + j in its high one. With 8 bits, line i holds columns 4i..4i+3: byte 4r + j has column 4i + j of row
+/// r.
+struct QuantizedTiles {
+  const uint8_t* codes;  ///< [tiles][groups][group_size * bits / 32][64]
   const float* scales;   ///< [tiles][groups][16]
-  const uint8_t* zeros;  ///< [tiles][groups][16]
+  const uint8_t* zeros;  ///< [tiles][groups][16]; nullptr where there are offsets
+  const float* offsets;  ///< [tiles][groups][16]; nullptr where there are zero points
   int64_t rows;
   int64_t columns;
   int group_size;  ///< a multiple of 16, at most 256
@@ -72,9 +81,12 @@ struct KernelSet {
   DenseMultiply multiply_bf16;
 
   /// y[token][row] = sum over groups, in order, of float(sum of (code - zero) * value) * (weight scale * activation
-  /// scale); the integer sums are exact.
-  void (*multiply_int4)(const Int4Tiles& weights, int64_t first_tile, int64_t end_tile, const Int8Activations& x,
-                        int64_t tokens, float* y, int64_t y_stride);
+  /// scale), the integer sums exact; where there are offsets, zero is 0 and each group also adds offset * (activation
+  /// scale * float(sum of values)).
+  using QuantizedMultiply = void (*)(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile,
+                                     const Int8Activations& x, int64_t tokens, float* y, int64_t y_stride);
+  QuantizedMultiply multiply_int4;
+  QuantizedMultiply multiply_int8;
 
   /// Rounds one token's activations to int8 per group: scale = max|x| / 127, ties to even.
   void (*quantize_int8)(const float* x, int64_t columns, int group_size, int8_t* values, float* scales, int32_t* sums);
@@ -83,18 +95,29 @@ struct KernelSet {
   /// Normalization", 2019.
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t size, float* out);
 
-  /// Rotates each of `heads` vectors in place: dimension i pairs with i + head_dim / 2. cos and sin hold head_dim / 2
-  /// values for the token's position. Su et al., "RoFormer", 2021, in the half-split layout of Llama.
-  void (*rotate)(float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim);
+  /// out[i] = (x[i] - mean) / sqrt(mean((x - mean)^2) + epsilon) * weight[i] + bias[i]. Ba et al., "Layer
+  /// Normalization", 2016.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float epsilon, int64_t size, float* out);
 
-  /// out[i] = silu(gate[i]) * up[i], silu(g) = g / (1 + exp(-g)). Shazeer, "GLU Variants", 2020.
-  void (*silu_multiply)(const float* gate, const float* up, int64_t size, float* out);
+  /// Rotates the first `rotary_dim` dimensions of each of `heads` vectors of `head_dim` in place: dimension i pairs
+  /// with i + rotary_dim / 2. cos and sin hold rotary_dim / 2 values for the token's position. Su et al., "RoFormer",
+  /// 2021, in the half-split layout of Llama.
+  void (*rotate)(float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim, int64_t rotary_dim);
 
-  /// softmax(scale * q K^T) V for rows that share one kv head. Each page's maximum, sum and weighted values are
-  /// computed on their own and merged in page order (Milakov and Gimelshein, 2018), so the result does not
-  /// depend on how rows are batched.
+  /// x[i] = x[i] / (1 + exp(-x[i])).
+  void (*silu)(float* x, int64_t size);
+  /// x[i] = x[i] / 2 * (1 + tanh(sqrt(2 / pi) * (x[i] + 0.044715 x[i]^3))), computed as x / (1 + exp(-2 z)).
+  void (*gelu)(float* x, int64_t size);
+  /// x[i] *= y[i].
+  void (*multiply)(const float* y, int64_t size, float* x);
+  /// x[i] = cap * tanh(x[i] / cap), tanh(z) = 1 - 2 / (exp(2 z) + 1).
+  void (*soft_cap)(float* x, int64_t size, float cap);
+
+  /// softmax(scale * q K^T) V for rows that share one kv head; a `soft_cap` above 0 bounds the scores as above. Each
+  /// page's maximum, sum and weighted values are computed on their own and merged in page order (Milakov and
+  /// Gimelshein, 2018), so the result does not depend on how rows are batched.
   using Attend = void (*)(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
-                          float scale);
+                          float scale, float soft_cap);
   Attend attend_f16;
   Attend attend_f32;
 

@@ -55,8 +55,17 @@ void multiply_dense(const DenseTiles& weights, int64_t first_tile, int64_t end_t
   }
 }
 
-void multiply_int4(const Int4Tiles& weights, int64_t first_tile, int64_t end_tile, const Int8Activations& x,
-                   int64_t tokens, float* y, int64_t y_stride) {
+/// The code of one row and column inside a tile's group.
+template <int Bits>
+int code_at(const uint8_t* codes, int64_t lane, int column) {
+  if constexpr (Bits == 8) return codes[column / 4 * 64 + lane * 4 + column % 4];
+  const uint8_t byte = codes[column / 8 * 64 + lane * 4 + column % 4];
+  return column % 8 < 4 ? byte & 15 : byte >> 4;
+}
+
+template <int Bits>
+void multiply_quantized(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile, const Int8Activations& x,
+                        int64_t tokens, float* y, int64_t y_stride) {
   const int64_t groups = weights.columns / weights.group_size;
   for (int64_t tile = first_tile; tile < end_tile; ++tile) {
     for (int64_t token = 0; token < tokens; ++token) {
@@ -64,15 +73,15 @@ void multiply_int4(const Int4Tiles& weights, int64_t first_tile, int64_t end_til
         float sum = 0.0f;
         for (int64_t group = 0; group < groups; ++group) {
           const int64_t index = tile * groups + group;
-          const uint8_t* codes = weights.codes + index * weights.group_size * (kLanes / 2);
+          const uint8_t* codes = weights.codes + index * weights.group_size * kLanes * Bits / 8;
           const int8_t* values = x.values + token * weights.columns + group * weights.group_size;
-          int32_t dot = -int32_t{weights.zeros[index * kLanes + lane]} * x.sums[token * groups + group];
-          for (int k = 0; k < weights.group_size; ++k) {
-            const uint8_t byte = codes[k / 8 * 64 + lane * 4 + k % 4];
-            dot += (k % 8 < 4 ? byte & 15 : byte >> 4) * values[k];
-          }
-          const float scale = weights.scales[index * kLanes + lane] * x.scales[token * groups + group];
-          sum = std::fma(static_cast<float>(dot), scale, sum);
+          const int32_t value_sum = x.sums[token * groups + group];
+          const float x_scale = x.scales[token * groups + group];
+          int32_t dot = weights.zeros ? -int32_t{weights.zeros[index * kLanes + lane]} * value_sum : 0;
+          for (int k = 0; k < weights.group_size; ++k) dot += code_at<Bits>(codes, lane, k) * values[k];
+          sum = std::fma(static_cast<float>(dot), weights.scales[index * kLanes + lane] * x_scale, sum);
+          if (!weights.offsets) continue;
+          sum = std::fma(weights.offsets[index * kLanes + lane], x_scale * static_cast<float>(value_sum), sum);
         }
         y[token * y_stride + tile * kLanes + lane] = sum;
       }
@@ -105,8 +114,21 @@ void rms_norm(const float* x, const float* weight, float epsilon, int64_t size, 
   for (int64_t i = 0; i < size; ++i) out[i] = x[i] * inverse * weight[i];
 }
 
-void rotate(float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim) {
-  const int64_t half = head_dim / 2;
+void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, int64_t size, float* out) {
+  float sums[kLanes] = {};
+  for (int64_t i = 0; i < size; ++i) sums[i % kLanes] += x[i];
+  const float mean = sum_lanes(sums) / static_cast<float>(size);
+  float squares[kLanes] = {};
+  for (int64_t i = 0; i < size; ++i) {
+    const float centred = x[i] - mean;
+    squares[i % kLanes] = std::fma(centred, centred, squares[i % kLanes]);
+  }
+  const float inverse = 1.0f / std::sqrt(sum_lanes(squares) / static_cast<float>(size) + epsilon);
+  for (int64_t i = 0; i < size; ++i) out[i] = std::fma((x[i] - mean) * inverse, weight[i], bias[i]);
+}
+
+void rotate(float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim, int64_t rotary_dim) {
+  const int64_t half = rotary_dim / 2;
   for (int64_t head = 0; head < heads; ++head) {
     float* first = x + head * head_dim;
     float* second = first + half;
@@ -119,8 +141,27 @@ void rotate(float* x, const float* cos, const float* sin, int64_t heads, int64_t
   }
 }
 
-void silu_multiply(const float* gate, const float* up, int64_t size, float* out) {
-  for (int64_t i = 0; i < size; ++i) out[i] = gate[i] / (1.0f + core::exp(-gate[i])) * up[i];
+void silu(float* x, int64_t size) {
+  for (int64_t i = 0; i < size; ++i) x[i] = x[i] / (1.0f + core::exp(-x[i]));
+}
+
+void gelu(float* x, int64_t size) {
+  for (int64_t i = 0; i < size; ++i) {
+    const float inner = std::fma(x[i] * x[i] * gelu_constants::kCubic, x[i], x[i]);
+    x[i] = x[i] / (1.0f + core::exp(inner * gelu_constants::kMinusTwoRootTwoOverPi));
+  }
+}
+
+void multiply(const float* y, int64_t size, float* x) {
+  for (int64_t i = 0; i < size; ++i) x[i] *= y[i];
+}
+
+float capped(float x, float cap) {
+  return cap * (1.0f - 2.0f / (core::exp(2.0f * (x / cap)) + 1.0f));
+}
+
+void soft_cap(float* x, int64_t size, float cap) {
+  for (int64_t i = 0; i < size; ++i) x[i] = capped(x[i], cap);
 }
 
 /// Maximum, sum of weights and weighted sum of values over some keys; `values` has head_dim entries.
@@ -133,7 +174,7 @@ struct PartialSoftmax {
 /// One page on its own. Keys are first scored, one a lane, then weighted.
 template <typename Number>
 PartialSoftmax attend_page(const AttentionRow& row, const Number* keys, const Number* values, int64_t page_start,
-                           int64_t head_dim, float scale) {
+                           int64_t head_dim, float scale, float cap) {
   PartialSoftmax part;
   float scores[kPageKeys];
   for (int key = 0; key < kPageKeys; ++key) {
@@ -142,9 +183,10 @@ PartialSoftmax attend_page(const AttentionRow& row, const Number* keys, const Nu
     for (int64_t d = 0; d < head_dim; ++d) {
       dot = std::fma(row.query[d], load(block, d * kLanes + key % kLanes), dot);
     }
+    const float score = cap > 0 ? capped(dot * scale, cap) : dot * scale;
     const int64_t position = page_start + key;
     const bool visible = position >= row.first_key && position < row.end_key;
-    scores[key] = visible ? dot * scale : -std::numeric_limits<float>::infinity();
+    scores[key] = visible ? score : -std::numeric_limits<float>::infinity();
     part.maximum = scores[key] > part.maximum ? scores[key] : part.maximum;
   }
   float sums[kLanes] = {};
@@ -171,14 +213,15 @@ void merge(PartialSoftmax& total, const PartialSoftmax& part, int64_t head_dim) 
 }
 
 template <typename Number>
-void attend(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim, float scale) {
+void attend(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim, float scale,
+            float cap) {
   for (const AttentionRow* row = rows; row < rows + row_count; ++row) {
     PartialSoftmax total;
     for (int64_t page = row->first_key / kPageKeys; page * kPageKeys < row->end_key; ++page) {
       const auto* numbers = reinterpret_cast<const Number*>(cache.pages[page]);
       merge(total,
             attend_page(*row, numbers + cache.key_offset, numbers + cache.value_offset, page * kPageKeys, head_dim,
-                        scale),
+                        scale, cap),
             head_dim);
     }
     for (int64_t d = 0; d < head_dim; ++d) row->output[d] = total.values[d] / total.sum;
@@ -226,11 +269,16 @@ const KernelSet kScalarKernels = {
     .multiply_f32 = multiply_dense<float>,
     .multiply_f16 = multiply_dense<Half>,
     .multiply_bf16 = multiply_dense<BFloat16>,
-    .multiply_int4 = multiply_int4,
+    .multiply_int4 = multiply_quantized<4>,
+    .multiply_int8 = multiply_quantized<8>,
     .quantize_int8 = quantize_int8,
     .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
     .rotate = rotate,
-    .silu_multiply = silu_multiply,
+    .silu = silu,
+    .gelu = gelu,
+    .multiply = multiply,
+    .soft_cap = soft_cap,
     .attend_f16 = attend<Half>,
     .attend_f32 = attend<float>,
     .to_half = to_half,

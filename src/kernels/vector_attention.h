@@ -23,7 +23,7 @@ struct VectorAttention {
 
   /// Dot products of Rows queries with V::kAttendBlocks blocks of keys, scaled.
   template <int Rows>
-  static void score(const AttentionRow* rows, const Stored* keys, int64_t head_dim, float scale,
+  static void score(const AttentionRow* rows, const Stored* keys, int64_t head_dim, float scale, float soft_cap,
                     float (*scores)[kPageKeys]) {
     for (int block = 0; block < kBlocks; block += V::kAttendBlocks) {
       Float dots[Rows][V::kAttendBlocks];
@@ -41,7 +41,9 @@ struct VectorAttention {
       }
       for (int r = 0; r < Rows; ++r) {
         for (int b = 0; b < V::kAttendBlocks; ++b) {
-          V::store(scores[r] + (block + b) * kLanes, V::multiply(dots[r][b], V::broadcast(scale)));
+          Float score = V::multiply(dots[r][b], V::broadcast(scale));
+          if (soft_cap > 0.0f) score = Common::capped(score, V::broadcast(soft_cap));
+          V::store(scores[r] + (block + b) * kLanes, score);
         }
       }
     }
@@ -107,7 +109,8 @@ struct VectorAttention {
   }
 
   template <int Rows>
-  static void attend_rows(const AttentionRow* rows, const AttentionCache& cache, int64_t head_dim, float scale) {
+  static void attend_rows(const AttentionRow* rows, const AttentionCache& cache, int64_t head_dim, float scale,
+                          float soft_cap) {
     Running running[Rows];
     int64_t first_key = rows[0].first_key;
     int64_t end_key = rows[0].end_key;
@@ -124,7 +127,7 @@ struct VectorAttention {
       float new_weights[Rows];
       bool sees[Rows];
       const auto* numbers = reinterpret_cast<const Stored*>(cache.pages[page]);
-      score<Rows>(rows, numbers + cache.key_offset, head_dim, scale, weights);
+      score<Rows>(rows, numbers + cache.key_offset, head_dim, scale, soft_cap, weights);
       for (int r = 0; r < Rows; ++r) {
         const int64_t start = page * kPageKeys;
         sees[r] = rows[r].first_key < start + kPageKeys && rows[r].end_key > start;
@@ -147,11 +150,11 @@ struct VectorAttention {
   }
 
   static void attend(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
-                     float scale) {
+                     float scale, float soft_cap) {
     for (; row_count >= V::kAttendRows; rows += V::kAttendRows, row_count -= V::kAttendRows) {
-      attend_rows<V::kAttendRows>(rows, cache, head_dim, scale);
+      attend_rows<V::kAttendRows>(rows, cache, head_dim, scale, soft_cap);
     }
-    for (; row_count > 0; ++rows, --row_count) attend_rows<1>(rows, cache, head_dim, scale);
+    for (; row_count > 0; ++rows, --row_count) attend_rows<1>(rows, cache, head_dim, scale, soft_cap);
   }
 };
 
@@ -164,11 +167,16 @@ constexpr KernelSet make_kernel_set(const char* name) {
       .multiply_f32 = K::template multiply_dense<typename K::Fp32>,
       .multiply_f16 = K::template multiply_dense<typename K::Fp16>,
       .multiply_bf16 = K::template multiply_dense<typename K::Bf16>,
-      .multiply_int4 = K::multiply_int4,
+      .multiply_int4 = K::template multiply_quantized<4>,
+      .multiply_int8 = K::template multiply_quantized<8>,
       .quantize_int8 = K::quantize_int8,
       .rms_norm = K::rms_norm,
+      .layer_norm = K::layer_norm,
       .rotate = K::rotate,
-      .silu_multiply = K::silu_multiply,
+      .silu = K::silu,
+      .gelu = K::gelu,
+      .multiply = K::multiply,
+      .soft_cap = K::soft_cap,
       .attend_f16 = VectorAttention<V, typename K::Fp16>::attend,
       .attend_f32 = VectorAttention<V, typename K::Fp32>::attend,
       .to_half = K::to_half,

@@ -11,11 +11,13 @@
 ///     load_bfloat16, add, subtract, multiply, divide,
 ///     fma(a, b, c) = a * b + c, negate, absolute, maximum (b where a is not above it), round (ties to even),
 ///     power_of_two (2^n of an integral n), zero_below(value, x, limit) = value where x >= limit, else 0;
-///   Int: 16 int32 lanes, with int_broadcast_multiply(zeros, sum) = -zeros[lane] * sum, to_float;
-///   Codes: one unpacked half of a 64-byte line, with unpack(line, low, high) and
-///     accumulate(sum, low, high, values) = sum + products with the line's 8 activations;
+///   Int: 16 int32 lanes, with int_broadcast(x), int_broadcast_multiply(zeros, sum) = -zeros[lane] * sum, add_int,
+///     to_float;
+///   Codes: the codes of 4 columns, with unpack(line, low, high) for 4 bits, load_codes(line) for 8 bits, and
+///     accumulate(sum, low, high, values) = sum + products with the line's 8 activations, and
+///     accumulate(sum, codes, values) = sum + products of (code - kCodeBias) with the line's 4 activations;
 ///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns their sum;
-///   the register blocking: kDenseTokens, kDenseTiles, kInt4Tokens, kInt4Tiles, kAttendRows, kAttendBlocks.
+///   the register blocking: kDenseTokens, kDenseTiles, kQuantizedTokens, kQuantizedTiles, kAttendRows, kAttendBlocks.
 /// Nothing here may call an inline function of the standard library: the linker could keep the copy compiled with
 /// these instructions for everyone.
 namespace salient::kernels {
@@ -155,13 +157,40 @@ struct VectorKernels {
     }
   }
 
-  // int4 matrices.
+  // Quantized matrices.
 
-  template <int Tokens, int Tiles>
-  static void int4_block(const Int4Tiles& weights, int64_t tile, const Int8Activations& x, int64_t token, float* y,
-                         int64_t y_stride) {
+  /// The integer sums of one group for Tokens x Tiles, exact.
+  template <int Bits, int Tokens, int Tiles>
+  static void group_dots(const uint8_t* const* codes, int group_size, const int8_t* values, int64_t columns,
+                         typename V::Int (*dots)[Tiles]) {
+    const int lines = group_size * Bits / 32;
+    constexpr int kColumns = 32 / Bits;
+    for (int line = 0; line < lines; ++line) {
+      for (int i = 0; i < Tiles; ++i) {
+        typename V::Codes low;
+        typename V::Codes high;
+        if constexpr (Bits == 4) {
+          V::unpack(codes[i] + line * 64, low, high);
+        } else {
+          low = V::load_codes(codes[i] + line * 64);
+        }
+        for (int t = 0; t < Tokens; ++t) {
+          const int8_t* line_values = values + t * columns + line * kColumns;
+          if constexpr (Bits == 4) {
+            dots[t][i] = V::accumulate(dots[t][i], low, high, line_values);
+          } else {
+            dots[t][i] = V::accumulate(dots[t][i], low, line_values);
+          }
+        }
+      }
+    }
+  }
+
+  template <int Bits, bool Offsets, int Tokens, int Tiles>
+  static void quantized_block(const QuantizedTiles& weights, int64_t tile, const Int8Activations& x, int64_t token,
+                              float* y, int64_t y_stride) {
     const int64_t groups = weights.columns / weights.group_size;
-    const int lines = weights.group_size / 8;
+    const int64_t group_bytes = int64_t{weights.group_size} * kLanes * Bits / 8;
     Float sums[Tokens][Tiles];
     for (int t = 0; t < Tokens; ++t) {
       for (int i = 0; i < Tiles; ++i) sums[t][i] = V::zero();
@@ -171,27 +200,32 @@ struct VectorKernels {
       const uint8_t* codes[Tiles];
       for (int i = 0; i < Tiles; ++i) {
         const int64_t index = (tile + i) * groups + group;
-        codes[i] = weights.codes + index * lines * 64;
+        codes[i] = weights.codes + index * group_bytes;
         for (int t = 0; t < Tokens; ++t) {
-          dots[t][i] = V::int_broadcast_multiply(weights.zeros + index * kLanes, x.sums[(token + t) * groups + group]);
-        }
-      }
-      const int8_t* values = x.values + token * weights.columns + group * weights.group_size;
-      for (int line = 0; line < lines; ++line) {
-        for (int i = 0; i < Tiles; ++i) {
-          typename V::Codes low;
-          typename V::Codes high;
-          V::unpack(codes[i] + line * 64, low, high);
-          for (int t = 0; t < Tokens; ++t) {
-            dots[t][i] = V::accumulate(dots[t][i], low, high, values + t * weights.columns + line * 8);
+          const int32_t sum = x.sums[(token + t) * groups + group];
+          const int32_t bias = Bits == 8 ? V::kCodeBias * sum : 0;
+          if constexpr (Offsets) {
+            dots[t][i] = V::int_broadcast(bias);
+          } else {
+            dots[t][i] = V::int_broadcast_multiply(weights.zeros + index * kLanes, sum);
+            if constexpr (Bits == 8 && V::kCodeBias != 0) dots[t][i] = V::add_int(dots[t][i], V::int_broadcast(bias));
           }
         }
       }
+      group_dots<Bits, Tokens, Tiles>(codes, weights.group_size,
+                                      x.values + token * weights.columns + group * weights.group_size, weights.columns,
+                                      dots);
       for (int i = 0; i < Tiles; ++i) {
-        const Float weight_scales = V::load(weights.scales + ((tile + i) * groups + group) * kLanes);
+        const int64_t index = ((tile + i) * groups + group) * kLanes;
+        const Float weight_scales = V::load(weights.scales + index);
         for (int t = 0; t < Tokens; ++t) {
-          const Float scale = V::multiply(weight_scales, V::broadcast(x.scales[(token + t) * groups + group]));
+          const float x_scale = x.scales[(token + t) * groups + group];
+          const Float scale = V::multiply(weight_scales, V::broadcast(x_scale));
           sums[t][i] = V::fma(V::to_float(dots[t][i]), scale, sums[t][i]);
+          if constexpr (Offsets) {
+            const float x_sum = x_scale * static_cast<float>(x.sums[(token + t) * groups + group]);
+            sums[t][i] = V::fma(V::load(weights.offsets + index), V::broadcast(x_sum), sums[t][i]);
+          }
         }
       }
     }
@@ -203,24 +237,40 @@ struct VectorKernels {
     }
   }
 
-  template <int Tokens, int Tiles>
-  static void int4_tokens(const Int4Tiles& weights, int64_t tile, const Int8Activations& x, int64_t token,
-                          int64_t tokens, float* y, int64_t y_stride) {
+  template <int Bits, bool Offsets, int Tokens, int Tiles>
+  static void quantized_tokens(const QuantizedTiles& weights, int64_t tile, const Int8Activations& x, int64_t token,
+                               int64_t tokens, float* y, int64_t y_stride) {
     for (; token + Tokens <= tokens; token += Tokens) {
-      int4_block<Tokens, Tiles>(weights, tile, x, token, y, y_stride);
+      quantized_block<Bits, Offsets, Tokens, Tiles>(weights, tile, x, token, y, y_stride);
     }
     if constexpr (Tokens > 1) {
-      if (token < tokens) int4_tokens<Tokens - 1, Tiles>(weights, tile, x, token, tokens, y, y_stride);
+      if (token < tokens) {
+        quantized_tokens<Bits, Offsets, Tokens - 1, Tiles>(weights, tile, x, token, tokens, y, y_stride);
+      }
     }
   }
 
-  static void multiply_int4(const Int4Tiles& weights, int64_t first_tile, int64_t end_tile, const Int8Activations& x,
-                            int64_t tokens, float* y, int64_t y_stride) {
+  template <int Bits, bool Offsets>
+  static void quantized_tiles(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile,
+                              const Int8Activations& x, int64_t tokens, float* y, int64_t y_stride) {
     int64_t tile = first_tile;
-    for (; tile + V::kInt4Tiles <= end_tile; tile += V::kInt4Tiles) {
-      int4_tokens<V::kInt4Tokens, V::kInt4Tiles>(weights, tile, x, 0, tokens, y, y_stride);
+    for (; tile + V::kQuantizedTiles <= end_tile; tile += V::kQuantizedTiles) {
+      quantized_tokens<Bits, Offsets, V::kQuantizedTokens, V::kQuantizedTiles>(weights, tile, x, 0, tokens, y,
+                                                                               y_stride);
     }
-    for (; tile < end_tile; ++tile) int4_tokens<V::kInt4Tokens, 1>(weights, tile, x, 0, tokens, y, y_stride);
+    for (; tile < end_tile; ++tile) {
+      quantized_tokens<Bits, Offsets, V::kQuantizedTokens, 1>(weights, tile, x, 0, tokens, y, y_stride);
+    }
+  }
+
+  template <int Bits>
+  static void multiply_quantized(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile,
+                                 const Int8Activations& x, int64_t tokens, float* y, int64_t y_stride) {
+    if (weights.offsets) {
+      quantized_tiles<Bits, true>(weights, first_tile, end_tile, x, tokens, y, y_stride);
+    } else {
+      quantized_tiles<Bits, false>(weights, first_tile, end_tile, x, tokens, y, y_stride);
+    }
   }
 
   static void quantize_int8(const float* x, int64_t columns, int group_size, int8_t* values, float* scales,
@@ -258,8 +308,29 @@ struct VectorKernels {
     }
   }
 
-  static void rotate(float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim) {
-    const int64_t half = head_dim / 2;
+  static void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, int64_t size,
+                         float* out) {
+    Float sums = V::zero();
+    for (int64_t i = 0; i < size; i += kLanes) sums = V::add(sums, load_first(x + i, size - i, 0.0f));
+    const float mean = sum_lanes(sums) / static_cast<float>(size);
+    const Float means = V::broadcast(mean);
+    Float squares = V::zero();
+    for (int64_t i = 0; i < size; i += kLanes) {
+      const Float centred = V::subtract(load_first(x + i, size - i, mean), means);
+      squares = V::fma(centred, centred, squares);
+    }
+    const float variance = sum_lanes(squares) / static_cast<float>(size);
+    const Float inverse = V::broadcast(1.0f / __builtin_sqrtf(variance + epsilon));
+    for (int64_t i = 0; i < size; i += kLanes) {
+      const Float scaled = V::multiply(V::subtract(load_first(x + i, size - i, 0.0f), means), inverse);
+      const Float weights = load_first(weight + i, size - i, 0.0f);
+      store_first(out + i, size - i, V::fma(scaled, weights, load_first(bias + i, size - i, 0.0f)));
+    }
+  }
+
+  static void rotate(float* x, const float* cos, const float* sin, int64_t heads, int64_t head_dim,
+                     int64_t rotary_dim) {
+    const int64_t half = rotary_dim / 2;
     for (int64_t head = 0; head < heads; ++head) {
       float* first = x + head * head_dim;
       float* second = first + half;
@@ -275,12 +346,43 @@ struct VectorKernels {
     }
   }
 
-  static void silu_multiply(const float* gate, const float* up, int64_t size, float* out) {
+  /// x[i] = function(x[i]).
+  template <typename Function>
+  static void apply(float* x, int64_t size, Function function) {
     for (int64_t i = 0; i < size; i += kLanes) {
-      const Float g = load_first(gate + i, size - i, 0.0f);
-      const Float silu = V::divide(g, V::add(V::broadcast(1.0f), exp(V::negate(g))));
-      store_first(out + i, size - i, V::multiply(silu, load_first(up + i, size - i, 0.0f)));
+      store_first(x + i, size - i, function(load_first(x + i, size - i, 0.0f)));
     }
+  }
+
+  static void silu(float* x, int64_t size) {
+    apply(x, size, [](Float value) { return V::divide(value, V::add(V::broadcast(1.0f), exp(V::negate(value)))); });
+  }
+
+  static void gelu(float* x, int64_t size) {
+    using namespace gelu_constants;
+    apply(x, size, [](Float value) {
+      const Float cubic = V::multiply(V::multiply(value, value), V::broadcast(kCubic));
+      const Float inner = V::fma(cubic, value, value);
+      const Float power = exp(V::multiply(inner, V::broadcast(kMinusTwoRootTwoOverPi)));
+      return V::divide(value, V::add(V::broadcast(1.0f), power));
+    });
+  }
+
+  static void multiply(const float* y, int64_t size, float* x) {
+    for (int64_t i = 0; i < size; i += kLanes) {
+      store_first(x + i, size - i, V::multiply(load_first(x + i, size - i, 0.0f), load_first(y + i, size - i, 0.0f)));
+    }
+  }
+
+  static Float capped(Float value, Float cap) {
+    const Float one = V::broadcast(1.0f);
+    const Float two = V::broadcast(2.0f);
+    const Float power = exp(V::multiply(two, V::divide(value, cap)));
+    return V::multiply(cap, V::subtract(one, V::divide(two, V::add(power, one))));
+  }
+
+  static void soft_cap(float* x, int64_t size, float cap) {
+    apply(x, size, [cap](Float value) { return capped(value, V::broadcast(cap)); });
   }
 
   static void to_half(const float* x, int64_t size, uint16_t* out) {

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
+#include <cmath>
+#include <map>
 #include <string_view>
 
 #include "core/error.h"
+#include "model/config_reader.h"
+#include "model/rope.h"
 
 namespace salient::model {
 
@@ -15,82 +18,180 @@ using nlohmann::json;
 
 namespace {
 
-/// Typed access to the fields of config.json, with errors that name file and field.
-class ConfigReader {
- public:
-  ConfigReader(const json& config, const std::string& origin) : config_(config), origin_(origin) {}
-
-  bool has(const char* field) const { return config_.contains(field) && !config_[field].is_null(); }
-
-  int64_t size(const char* field) const {
-    constexpr int64_t kLargest = int64_t{1} << 31;
-    const json& value = required(field);
-    if (!value.is_number_integer() || value < 1 || value > kLargest) {
-      fail(ErrorKind::kInvalidInput, "{}: {} is {}, expected a whole number from 1 to {}", origin_, field, value.dump(),
-           kLargest);
-    }
-    return value.get<int64_t>();
-  }
-  int64_t size_or(const char* field, int64_t otherwise) const { return has(field) ? size(field) : otherwise; }
-
-  double positive(const char* field) const {
-    const json& value = required(field);
-    if (!value.is_number() || !(value.get<double>() > 0)) {
-      fail(ErrorKind::kInvalidInput, "{}: {} is {}, expected a number above 0", origin_, field, value.dump());
-    }
-    return value.get<double>();
-  }
-  double positive_or(const char* field, double otherwise) const { return has(field) ? positive(field) : otherwise; }
-
-  bool flag_or(const char* field, bool otherwise) const {
-    if (!has(field)) return otherwise;
-    if (!config_[field].is_boolean()) {
-      fail(ErrorKind::kInvalidInput, "{}: {} is {}, expected true or false", origin_, field, config_[field].dump());
-    }
-    return config_[field].get<bool>();
-  }
-
-  /// Refuses any value but those listed; an absent or null field passes.
-  void allow_only(const char* field, std::initializer_list<json> values) const {
-    if (!has(field)) return;
-    if (std::find(values.begin(), values.end(), config_[field]) != values.end()) return;
-    std::string known;
-    for (const json& value : values) known += (known.empty() ? "" : " or ") + value.dump();
-    fail(ErrorKind::kUnsupported, "{}: {} is {}, which is not supported; expected {}", origin_, field,
-         config_[field].dump(), known.empty() ? "none" : known);
-  }
-
-  const std::string& origin() const { return origin_; }
-
- private:
-  const json& required(const char* field) const {
-    if (!has(field)) fail(ErrorKind::kInvalidInput, "{}: {} is missing", origin_, field);
-    return config_[field];
-  }
-
-  const json& config_;
-  const std::string& origin_;
+/// Where the layers' window comes from.
+enum class WindowRule {
+  kNone,           ///< the family has none
+  kAllLayers,      ///< sliding_window holds for every layer
+  kIfSwitchedOn,   ///< it holds with use_sliding_window only, for the layers from max_window_layers on
+  kEverySecond,    ///< it holds for layers 0, 2, 4 ...
+  kAllButPattern,  ///< it holds for all but each sliding_window_pattern-th
 };
 
-constexpr std::array<std::string_view, 2> kFamilies = {"llama", "mistral"};
+/// What config.json does not say because transformers' code of the family does.
+struct Family {
+  WindowRule window = WindowRule::kNone;
+  bool tied_by_default = false;
+  const char* norm_epsilon = "rms_norm_eps";
+  void (*adjust)(const ConfigReader& reader, DecoderSpec& spec) = nullptr;
+};
 
-std::string read_family(const json& config, const std::string& origin) {
-  const std::string family = config.is_object() ? config.value("model_type", "") : "";
-  if (std::find(kFamilies.begin(), kFamilies.end(), family) == kFamilies.end()) {
-    fail(ErrorKind::kUnsupported, "{}: model_type is \"{}\", which is not supported; expected one of {}", origin,
-         family, fmt::join(kFamilies, ", "));
-  }
-  return family;
+void adjust_phi3(const ConfigReader&, DecoderSpec& spec) {
+  spec.fused_query_key_value = true;
+  spec.fused_gate_up = true;
 }
 
-/// Newer transformers write rope_parameters {rope_type, rope_theta}; older rope_theta and rope_scaling side by side.
-double read_rope_theta(const json& config, const ConfigReader& reader) {
-  reader.allow_only("rope_scaling", {});
-  if (!reader.has("rope_parameters")) return reader.positive_or("rope_theta", 10000.0);
-  const std::string origin = reader.origin() + ": rope_parameters";
-  const ConfigReader rope(config["rope_parameters"], origin);
-  rope.allow_only("rope_type", {"default"});
-  return rope.positive_or("rope_theta", 10000.0);
+void adjust_qwen3(const ConfigReader&, DecoderSpec& spec) {
+  spec.qk_norm = true;
+}
+
+void adjust_phi(const ConfigReader&, DecoderSpec& spec) {
+  spec.norm = NormKind::kLayer;
+  spec.parallel_mlp = true;
+  spec.gated_mlp = false;
+  spec.names = {.output = "self_attn.dense", .up = "mlp.fc1", .down = "mlp.fc2", .final_norm = "model.final_layernorm"};
+}
+
+void adjust_gemma(const ConfigReader& reader, DecoderSpec& spec) {
+  spec.norm = NormKind::kRmsPlusOne;
+  spec.post_norms = true;
+  spec.embedding_scale = std::sqrt(static_cast<float>(spec.hidden_size));
+  const double scalar = reader.positive_or("query_pre_attn_scalar", 256);
+  spec.attention_scale = static_cast<float>(1 / std::sqrt(scalar));
+  spec.attention_soft_cap =
+      static_cast<float>(reader.has("attn_logit_softcapping") ? reader.positive("attn_logit_softcapping") : 0);
+  spec.logit_soft_cap =
+      static_cast<float>(reader.has("final_logit_softcapping") ? reader.positive("final_logit_softcapping") : 0);
+}
+
+void adjust_gemma3(const ConfigReader& reader, DecoderSpec& spec) {
+  adjust_gemma(reader, spec);
+  spec.qk_norm = true;
+}
+
+/// Layers of which no_rope_layers (1 turns, 0 does not) or each no_rope_layer_interval-th do not turn.
+void adjust_smollm3(const ConfigReader& reader, DecoderSpec& spec) {
+  if (!reader.has("no_rope_layers")) {
+    const int64_t interval = reader.size_or("no_rope_layer_interval", 4);
+    for (int64_t i = interval - 1; i < spec.layers; i += interval) spec.attention[i].rope = -1;
+    return;
+  }
+  const json list = reader.value("no_rope_layers");
+  if (!list.is_array() || std::ssize(list) != spec.layers) {
+    reader.refuse("no_rope_layers", fmt::format("a list of {} numbers", spec.layers));
+  }
+  for (int64_t i = 0; i < spec.layers; ++i) {
+    if (list[i] == 0) spec.attention[i].rope = -1;
+  }
+}
+
+const std::map<std::string_view, Family>& families() {
+  static const std::map<std::string_view, Family> table = {
+      {"gemma2", {.window = WindowRule::kEverySecond, .tied_by_default = true, .adjust = adjust_gemma}},
+      {"gemma3_text", {.window = WindowRule::kAllButPattern, .tied_by_default = true, .adjust = adjust_gemma3}},
+      {"llama", {}},
+      {"mistral", {.window = WindowRule::kAllLayers}},
+      {"phi", {.norm_epsilon = "layer_norm_eps", .adjust = adjust_phi}},
+      {"phi3", {.window = WindowRule::kAllLayers, .adjust = adjust_phi3}},
+      {"qwen2", {.window = WindowRule::kIfSwitchedOn}},
+      {"qwen3", {.window = WindowRule::kIfSwitchedOn, .adjust = adjust_qwen3}},
+      {"smollm3", {.window = WindowRule::kIfSwitchedOn, .tied_by_default = true, .adjust = adjust_smollm3}},
+  };
+  return table;
+}
+
+const Family& find_family(const json& config, const std::string& origin) {
+  const std::string name = config.is_object() ? config.value("model_type", "") : "";
+  const auto found = families().find(name);
+  if (found != families().end()) return found->second;
+  std::vector<std::string_view> known;
+  for (const auto& [family, unused] : families()) known.push_back(family);
+  fail(ErrorKind::kUnsupported, "{}: model_type is \"{}\", which is not supported; expected one of {}", origin, name,
+       fmt::join(known, ", "));
+}
+
+void read_sizes(const ConfigReader& reader, DecoderSpec& spec) {
+  spec.vocab_size = reader.size("vocab_size");
+  spec.hidden_size = reader.size("hidden_size");
+  spec.intermediate_size = reader.size("intermediate_size");
+  spec.layers = reader.size("num_hidden_layers");
+  spec.heads = reader.size("num_attention_heads");
+  spec.kv_heads = reader.size_or("num_key_value_heads", spec.heads);
+  spec.max_positions = reader.size("max_position_embeddings");
+  if (!reader.has("head_dim") && spec.hidden_size % spec.heads != 0) {
+    fail(ErrorKind::kInvalidInput, "{}: hidden_size is {}, expected a multiple of num_attention_heads, {}",
+         reader.origin(), spec.hidden_size, spec.heads);
+  }
+  spec.head_dim = reader.size_or("head_dim", spec.hidden_size / spec.heads);
+  if (spec.heads % spec.kv_heads != 0) {
+    fail(ErrorKind::kInvalidInput, "{}: num_attention_heads is {}, expected a multiple of num_key_value_heads, {}",
+         reader.origin(), spec.heads, spec.kv_heads);
+  }
+  if (spec.head_dim % 16 != 0 || spec.head_dim > 256) {
+    fail(ErrorKind::kUnsupported, "{}: head_dim is {}, expected a multiple of 16 up to 256", reader.origin(),
+         spec.head_dim);
+  }
+}
+
+ActivationKind read_activation(const ConfigReader& reader) {
+  const char* field = reader.has("hidden_activation") ? "hidden_activation" : "hidden_act";
+  const std::string name = reader.text_or(field, "silu");
+  if (name == "silu") return ActivationKind::kSilu;
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return ActivationKind::kGelu;
+  reader.refuse(field, "silu, gelu_new or gelu_pytorch_tanh");
+}
+
+/// Which layers look back only a window. layer_types, where it is there, says it outright.
+void read_windows(const ConfigReader& reader, WindowRule rule, DecoderSpec& spec) {
+  spec.attention.resize(static_cast<size_t>(spec.layers));
+  if (rule == WindowRule::kNone) return;
+  const bool switched_off = rule == WindowRule::kIfSwitchedOn && !reader.flag_or("use_sliding_window", false);
+  const int64_t window = reader.size_or("sliding_window", 0);
+  const int64_t from_layer = reader.size_or("max_window_layers", 28);
+  const int64_t pattern = reader.size_or("sliding_window_pattern", reader.size_or("_sliding_window_pattern", 6));
+  const json types = reader.value("layer_types");
+  if (!types.is_null() && (!types.is_array() || std::ssize(types) != spec.layers)) {
+    reader.refuse("layer_types", fmt::format("a list of {} names", spec.layers));
+  }
+  if (switched_off || window == 0) return;
+  for (int64_t i = 0; i < spec.layers; ++i) {
+    bool sliding = true;
+    if (!types.is_null()) {
+      sliding = types[i] == "sliding_attention";
+      if (!sliding && types[i] != "full_attention") {
+        reader.refuse("layer_types", "full_attention and sliding_attention");
+      }
+    } else if (rule == WindowRule::kIfSwitchedOn) {
+      sliding = i >= from_layer;
+    } else if (rule == WindowRule::kEverySecond) {
+      sliding = i % 2 == 0;
+    } else if (rule == WindowRule::kAllButPattern) {
+      sliding = (i + 1) % pattern != 0;
+    }
+    if (sliding) spec.attention[i].window = window;
+  }
+}
+
+/// The rotary embedding of all layers, or (Gemma 3) one for the layers that see everything and one for the others.
+void read_ropes(const json& config, const ConfigReader& reader, DecoderSpec& spec) {
+  RopeContext context;
+  context.theta = reader.positive_or("rope_theta", context.theta);
+  context.head_dim = spec.head_dim;
+  context.rotary_factor = reader.positive_or("partial_rotary_factor", 1);
+  context.max_positions = spec.max_positions;
+  context.original_positions = reader.size_or("original_max_position_embeddings", 0);
+  const char* field = reader.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const json parameters = reader.value(field);
+  if (!parameters.is_null() && !parameters.is_object()) reader.refuse(field, "an object");
+  const auto read = [&](const json& found, const RopeContext& wanted) {
+    return found.is_object() ? read_rope(ConfigReader(found, reader.origin() + ": " + field), wanted)
+                             : make_rope(wanted);
+  };
+  const bool by_layer_type = parameters.is_object() && parameters.contains("full_attention");
+  spec.ropes = {read(by_layer_type ? parameters["full_attention"] : parameters, context)};
+  if (!by_layer_type && !config.contains("rope_local_base_freq")) return;
+  context.theta = reader.positive_or("rope_local_base_freq", context.theta);
+  spec.ropes.push_back(read(by_layer_type ? parameters.value("sliding_attention", json()) : json(), context));
+  for (LayerAttention& layer : spec.attention) layer.rope = layer.window > 0 ? 1 : 0;
 }
 
 std::vector<int32_t> read_end_of_sequence(const json& config, const json& generation_config,
@@ -111,44 +212,30 @@ std::vector<int32_t> read_end_of_sequence(const json& config, const json& genera
   return {};
 }
 
-void check_heads(const DecoderSpec& spec, const std::string& origin) {
-  if (spec.heads % spec.kv_heads != 0) {
-    fail(ErrorKind::kInvalidInput, "{}: num_attention_heads is {}, expected a multiple of num_key_value_heads, {}",
-         origin, spec.heads, spec.kv_heads);
-  }
-  if (spec.head_dim % 16 != 0 || spec.head_dim > 256) {
-    fail(ErrorKind::kUnsupported, "{}: head_dim is {}, expected a multiple of 16 up to 256", origin, spec.head_dim);
-  }
-}
-
 }  // namespace
 
-DecoderSpec read_decoder_spec(const json& config, const json& generation_config, const std::string& origin) {
-  DecoderSpec spec;
-  spec.family = read_family(config, origin);
-  const ConfigReader reader(config, origin);
-  reader.allow_only("hidden_act", {"silu"});
-  reader.allow_only("sliding_window", {});
-  reader.allow_only("partial_rotary_factor", {1.0});
-  reader.allow_only("pretraining_tp", {1});
-
-  spec.vocab_size = reader.size("vocab_size");
-  spec.hidden_size = reader.size("hidden_size");
-  spec.intermediate_size = reader.size("intermediate_size");
-  spec.layers = reader.size("num_hidden_layers");
-  spec.heads = reader.size("num_attention_heads");
-  spec.kv_heads = reader.size_or("num_key_value_heads", spec.heads);
-  if (!reader.has("head_dim") && spec.hidden_size % spec.heads != 0) {
-    fail(ErrorKind::kInvalidInput, "{}: hidden_size is {}, expected a multiple of num_attention_heads, {}", origin,
-         spec.hidden_size, spec.heads);
+int64_t DecoderSpec::original_positions() const {
+  for (const Rope& rope : ropes) {
+    if (rope.has_regimes()) return rope.original_positions;
   }
-  spec.head_dim = reader.size_or("head_dim", spec.hidden_size / spec.heads);
-  check_heads(spec, origin);
-  spec.max_positions = reader.size("max_position_embeddings");
-  spec.norm_epsilon = static_cast<float>(reader.positive("rms_norm_eps"));
-  spec.rope_theta = read_rope_theta(config, reader);
-  spec.tied_embeddings = reader.flag_or("tie_word_embeddings", false);
+  return 0;
+}
+
+DecoderSpec read_decoder_spec(const json& config, const json& generation_config, const std::string& origin) {
+  const Family& family = find_family(config, origin);
+  const ConfigReader reader(config, origin);
+  DecoderSpec spec;
+  spec.family = config["model_type"];
+  read_sizes(reader, spec);
+  spec.norm_epsilon = static_cast<float>(reader.positive(family.norm_epsilon));
+  spec.attention_scale = 1.0f / std::sqrt(static_cast<float>(spec.head_dim));
+  spec.activation = read_activation(reader);
+  read_windows(reader, family.window, spec);
+  read_ropes(config, reader, spec);
+  if (family.adjust) family.adjust(reader, spec);
+  spec.tied_embeddings = reader.flag_or("tie_word_embeddings", family.tied_by_default);
   spec.end_of_sequence = read_end_of_sequence(config, generation_config, origin);
+  reader.refuse_what_was_overlooked();
   return spec;
 }
 

@@ -6,26 +6,40 @@
 
 namespace salient::quantize {
 
-DenseLayer::DenseLayer(const model::DecoderLayer& layer, const model::DecoderSpec& spec, core::ThreadPool& pool)
-    : attention_norm(layer.attention_norm), mlp_norm(layer.mlp_norm) {
-  const auto targets = linears();
-  const auto slots = model::linear_slots(spec);
-  for (size_t i = 0; i < slots.size(); ++i) {
-    const core::LinearWeights& source = layer.*slots[i].weights;
-    *targets[i] = {slots[i].name, Matrix(slots[i].out_features, slots[i].in_features), source.bias};
-    Matrix& weights = targets[i]->weights;
-    pool.split(weights.rows,
-               [&](int64_t begin, int64_t end) { source.read_rows(begin, end - begin, weights.row(begin)); });
-  }
+DenseLayer::DenseLayer(const model::DecoderLayer& layer, core::ThreadPool& pool) : norms(layer.norms) {
+  const auto read = [&](const core::LinearWeights& source, DenseLinear& target) {
+    target.weights = Matrix(source.out_features(), source.in_features());
+    target.bias = source.bias;
+    pool.split(target.weights.rows,
+               [&](int64_t begin, int64_t end) { source.read_rows(begin, end - begin, target.weights.row(begin)); });
+  };
+  read(layer.query, query);
+  read(layer.key, key);
+  read(layer.value, value);
+  read(layer.output, output);
+  read(layer.gate, gate);
+  read(layer.up, up);
+  read(layer.down, down);
 }
 
-void scale_behind_norm(std::vector<float>& norm, std::span<DenseLinear* const> linears, std::vector<float>& scales) {
-  for (size_t i = 0; i < norm.size(); ++i) {
-    const float divided = core::half_to_float(core::float_to_half(norm[i] / scales[i]));
+std::vector<DenseLinear*> DenseLayer::linears() {
+  std::vector<DenseLinear*> all = {&query, &key, &value, &output};
+  if (gate.weights.rows > 0) all.push_back(&gate);
+  all.push_back(&up);
+  all.push_back(&down);
+  return all;
+}
+
+void scale_behind_norm(model::Norm& norm, float offset, std::span<DenseLinear* const> linears,
+                       std::vector<float>& scales) {
+  for (size_t i = 0; i < scales.size(); ++i) {
+    const float stored = core::half_to_float(core::float_to_half(norm.weight[i] / scales[i] - offset));
+    const float divided = stored + offset;
     // A weight of 0 silences its input whatever the scale; one that leaves fp16's range is left alone.
     const bool usable = divided != 0 && std::isfinite(divided);
-    scales[i] = usable ? norm[i] / divided : 1.0f;
-    if (usable) norm[i] = divided;
+    scales[i] = usable ? norm.weight[i] / divided : 1.0f;
+    if (usable) norm.weight[i] = divided;
+    if (!norm.bias.empty()) norm.bias[i] /= scales[i];
   }
   for (DenseLinear* linear : linears) {
     for (int64_t row = 0; row < linear->weights.rows; ++row) {

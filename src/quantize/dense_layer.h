@@ -1,8 +1,6 @@
 #pragma once
 
-#include <array>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "core/thread_pool.h"
@@ -11,34 +9,35 @@
 
 namespace salient::quantize {
 
-/// A linear in fp32, with the name it is stored under.
+/// A linear in fp32, and what reports call it.
 struct DenseLinear {
-  std::string name;
+  const char* name;
   Matrix weights;
   std::vector<float> bias;
 };
 
 /// One decoder layer in fp32, to be scaled and rounded.
 struct DenseLayer {
-  DenseLayer(const model::DecoderLayer& layer, const model::DecoderSpec& spec, core::ThreadPool& pool);
+  DenseLayer(const model::DecoderLayer& layer, core::ThreadPool& pool);
 
-  std::vector<float> attention_norm;
-  std::vector<float> mlp_norm;
-  DenseLinear query;
-  DenseLinear key;
-  DenseLinear value;
-  DenseLinear output;
-  DenseLinear gate;
-  DenseLinear up;
-  DenseLinear down;
+  model::LayerNorms norms;
+  DenseLinear query{"query", {}, {}};
+  DenseLinear key{"key", {}, {}};
+  DenseLinear value{"value", {}, {}};
+  DenseLinear output{"output", {}, {}};
+  DenseLinear gate{"gate", {}, {}};  ///< of no rows where the MLP is not gated
+  DenseLinear up{"up", {}, {}};
+  DenseLinear down{"down", {}, {}};
 
-  std::array<DenseLinear*, 7> linears() { return {&query, &key, &value, &output, &gate, &up, &down}; }
+  /// The linears in the order of model::linear_slots.
+  std::vector<DenseLinear*> linears();
 };
 
-/// Divides a norm's weights by the scales of the linears behind it and multiplies their columns. The norm is stored in
-/// fp16, so the columns get the quotient of the old and the rounded new norm: the function stays what it was. `scales`
-/// becomes what was applied.
-void scale_behind_norm(std::vector<float>& norm, std::span<DenseLinear* const> linears, std::vector<float>& scales);
+/// Divides a norm's weights (and biases) by the scales of the linears behind it and multiplies their columns. What is
+/// stored of a norm, the weight less `offset`, is stored in fp16, so the columns get the quotient of the old and the
+/// rounded new weight: the function stays what it was. `scales` becomes what was applied.
+void scale_behind_norm(model::Norm& norm, float offset, std::span<DenseLinear* const> linears,
+                       std::vector<float>& scales);
 
 /// Divides the rows (and biases) of `before` and multiplies the columns of `after`. Column i of `after` reads row
 /// row_of(i) of `before`; columns that read the same row have the same scale.

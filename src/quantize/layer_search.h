@@ -24,7 +24,7 @@ class LayerStatistics {
 
 /// One line of the report: what the search did for a scale group or a linear, and what that did to its error.
 struct SearchReport {
-  std::string part;        ///< "attention input", "v_proj", ...
+  std::string part;        ///< "attention input", "value", ...
   std::string choice;      ///< a candidate's name, "clipped", "not clipped"
   double loss_before = 0;  ///< of plain rounding of what was there before this step
   double loss_after = 0;
@@ -32,8 +32,7 @@ struct SearchReport {
 
 /// A searched layer, ready to be written.
 struct QuantizedLayer {
-  std::vector<float> attention_norm;
-  std::vector<float> mlp_norm;
+  model::LayerNorms norms;
   std::vector<core::QuantizedTensor> linears;  ///< in the order of model::linear_slots
   std::vector<SearchReport> report;
 };

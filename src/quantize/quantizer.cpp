@@ -52,37 +52,58 @@ OutputTensor make_dense_tensor(const std::string& name, const core::LinearWeight
   return checkpoint::make_f16_tensor(name, {rows, columns}, values);
 }
 
+/// A norm as it is stored.
+void add_norm(const std::string& name, const model::Norm& norm, const DecoderSpec& spec,
+              std::vector<OutputTensor>& tensors) {
+  std::vector<float> weight = norm.weight;
+  if (spec.norm == model::NormKind::kRmsPlusOne) {
+    for (float& value : weight) value -= 1.0f;
+  }
+  tensors.push_back(checkpoint::make_f16_tensor(name + ".weight", {std::ssize(weight)}, weight));
+  if (norm.bias.empty()) return;
+  tensors.push_back(checkpoint::make_f16_tensor(name + ".bias", {std::ssize(norm.bias)}, norm.bias));
+}
+
+void add_bias(const std::string& name, const std::vector<float>& bias, std::vector<OutputTensor>& tensors) {
+  if (!bias.empty()) tensors.push_back(checkpoint::make_f16_tensor(name + ".bias", {std::ssize(bias)}, bias));
+}
+
 std::vector<OutputTensor> make_outer_tensors(const model::Decoder& decoder) {
+  const DecoderSpec& spec = decoder.spec();
   std::vector<OutputTensor> tensors;
-  tensors.push_back(make_dense_tensor(model::kEmbeddingsName, {decoder.embeddings(), {}}));
-  tensors.push_back(
-      checkpoint::make_f16_tensor(model::kFinalNormName, {decoder.spec().hidden_size}, decoder.final_norm()));
-  if (!decoder.spec().tied_embeddings) {
+  tensors.push_back(make_dense_tensor(std::string(model::kEmbeddingsName) + ".weight", decoder.embeddings()));
+  add_norm(spec.names.final_norm, decoder.final_norm(), spec, tensors);
+  if (!spec.tied_embeddings) {
     const core::LinearWeights head = decoder.head();
     tensors.push_back(make_dense_tensor(std::string(model::kHeadName) + ".weight", head));
-    if (!head.bias.empty()) {
-      tensors.push_back(
-          checkpoint::make_f16_tensor(std::string(model::kHeadName) + ".bias", {decoder.spec().vocab_size}, head.bias));
-    }
+    add_bias(model::kHeadName, head.bias, tensors);
   }
   return tensors;
 }
 
-std::vector<OutputTensor> make_layer_tensors(int64_t index, DenseLayer& dense, const QuantizedLayer& quantized) {
+/// The tensors of a layer; linears that are stored as one are put together again.
+std::vector<OutputTensor> make_layer_tensors(int64_t index, const DecoderSpec& spec, DenseLayer& dense,
+                                             const QuantizedLayer& quantized) {
   const std::string prefix = model::layer_prefix(index);
   std::vector<OutputTensor> tensors;
-  const auto hidden = std::ssize(quantized.attention_norm);
-  tensors.push_back(
-      checkpoint::make_f16_tensor(prefix + model::kAttentionNormName, {hidden}, quantized.attention_norm));
-  tensors.push_back(checkpoint::make_f16_tensor(prefix + model::kMlpNormName, {hidden}, quantized.mlp_norm));
+  for (const model::NormSlot& slot : model::norm_slots(spec)) {
+    add_norm(prefix + slot.name, quantized.norms.*slot.norm, spec, tensors);
+  }
+  const auto slots = model::linear_slots(spec);
   const auto linears = dense.linears();
-  for (size_t i = 0; i < linears.size(); ++i) {
-    for (OutputTensor& tensor : checkpoint::pack_awq_linear(quantized.linears[i], prefix + linears[i]->name)) {
+  for (size_t i = 0; i < slots.size();) {
+    core::QuantizedTensor weights = quantized.linears[i];
+    std::vector<float> bias = linears[i]->bias;
+    size_t next = i + 1;
+    for (; next < slots.size() && slots[next].name == slots[i].name; ++next) {
+      weights.append_rows(quantized.linears[next]);
+      bias.insert(bias.end(), linears[next]->bias.begin(), linears[next]->bias.end());
+    }
+    for (OutputTensor& tensor : checkpoint::pack_awq_linear(weights, prefix + slots[i].name)) {
       tensors.push_back(std::move(tensor));
     }
-    if (linears[i]->bias.empty()) continue;
-    tensors.push_back(checkpoint::make_f16_tensor(prefix + linears[i]->name + ".bias", {std::ssize(linears[i]->bias)},
-                                                  linears[i]->bias));
+    add_bias(prefix + slots[i].name, bias, tensors);
+    i = next;
   }
   return tensors;
 }
@@ -193,7 +214,7 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
       ++report.resumed_layers;
       if (awq) pass->run_layer(i, nullptr);
     } else {
-      DenseLayer dense(decoder->layer(i), spec, pool);
+      DenseLayer dense(decoder->layer(i), pool);
       QuantizedLayer quantized;
       if (awq) {
         LayerStatistics statistics(spec, pool);
@@ -203,7 +224,7 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
         quantized = round_layer(dense, report.group_size, pool);
       }
       writer.write_note(parts.back(), to_json(quantized.report));
-      writer.write_part(parts.back(), make_layer_tensors(i, dense, quantized));
+      writer.write_part(parts.back(), make_layer_tensors(i, spec, dense, quantized));
     }
     report.layers.push_back(writer.read_note(parts.back()));
     if (options.progress) options.progress({"quantizing", i + 1, spec.layers, "layers", {}});

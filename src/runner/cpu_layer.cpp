@@ -1,30 +1,54 @@
 #include "runner/cpu_layer.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 
 namespace salient::runner {
 
-CpuLayer::CpuLayer(const model::DecoderLayer& layer, Activations activations, core::ThreadPool& pool)
-    : attention_norm(layer.attention_norm),
+namespace {
+
+std::optional<CpuLinear> pack_gate(const core::LinearWeights& gate, Activations activations, core::ThreadPool& pool) {
+  if (gate.out_features() == 0) return std::nullopt;
+  return CpuLinear(gate, activations, pool);
+}
+
+}  // namespace
+
+CpuLayer::CpuLayer(const model::DecoderLayer& layer, const model::LayerAttention& attention_kind,
+                   Activations activations, core::ThreadPool& pool)
+    : attention(attention_kind),
+      norms(layer.norms),
       query(layer.query, activations, pool),
       key(layer.key, activations, pool),
       value(layer.value, activations, pool),
       output(layer.output, activations, pool),
-      mlp_norm(layer.mlp_norm),
-      gate(layer.gate, activations, pool),
+      gate(pack_gate(layer.gate, activations, pool)),
       up(layer.up, activations, pool),
       down(layer.down, activations, pool) {}
 
 int64_t CpuLayer::packed_bytes() const {
-  int64_t bytes = static_cast<int64_t>((attention_norm.size() + mlp_norm.size()) * sizeof(float));
-  for (const CpuLinear* linear : {&query, &key, &value, &output, &gate, &up, &down}) bytes += linear->packed_bytes();
+  int64_t bytes = gate ? gate->packed_bytes() : 0;
+  for (const CpuLinear* linear : {&query, &key, &value, &output, &up, &down}) bytes += linear->packed_bytes();
+  for (const model::Norm* norm :
+       {&norms.attention, &norms.query, &norms.key, &norms.post_attention, &norms.mlp, &norms.post_mlp}) {
+    bytes += static_cast<int64_t>((norm->weight.size() + norm->bias.size()) * sizeof(float));
+  }
   return bytes;
 }
 
 LayerExecutor::LayerExecutor(const model::DecoderSpec& spec, core::ThreadPool& pool)
-    : spec_(spec), pool_(pool), rope_(spec.rope_theta, spec.head_dim), stage_(pool) {}
+    : spec_(spec), pool_(pool), stage_(pool) {
+  for (const model::Rope& rope : spec.ropes) {
+    const auto& extended = rope.has_regimes() ? rope.long_frequencies : rope.frequencies;
+    ropes_.push_back({RopeTable(rope.frequencies, rope.magnitude), RopeTable(extended, rope.magnitude)});
+  }
+}
+
+void LayerExecutor::prepare_positions(int64_t count) {
+  for (size_t i = 0; i < ropes_.size(); ++i) {
+    ropes_[i].ordinary.grow(count);
+    if (spec_.ropes[i].has_regimes()) ropes_[i].extended.grow(count);
+  }
+}
 
 void LayerExecutor::reserve(int64_t tokens) {
   if (tokens <= reserved_tokens_) return;
@@ -35,7 +59,7 @@ void LayerExecutor::reserve(int64_t tokens) {
   value_ = core::Buffer<float>(tokens * spec_.kv_size());
   attended_ = core::Buffer<float>(tokens * spec_.query_size());
   projected_ = core::Buffer<float>(tokens * spec_.hidden_size);
-  gate_ = core::Buffer<float>(tokens * spec_.intermediate_size);
+  if (spec_.gated_mlp) gate_ = core::Buffer<float>(tokens * spec_.intermediate_size);
   up_ = core::Buffer<float>(tokens * spec_.intermediate_size);
 }
 
@@ -48,44 +72,57 @@ void LayerExecutor::run(const CpuLayer& layer, CpuKvCache& cache, int64_t cache_
   };
   reserve(tokens);
 
-  normalize(hidden, layer.attention_norm, tokens);
+  normalize(hidden, layer.norms.attention, tokens, normed_.data());
   observe(LinearInput::kAttention, normed_, spec_.hidden_size);
   stage_.run(normed_.data(), tokens,
-             std::array{Output{&layer.query, query_.data(), spec_.query_size()},
-                        Output{&layer.key, key_.data(), spec_.kv_size()},
-                        Output{&layer.value, value_.data(), spec_.kv_size()}});
-  rotate_and_store(cache, cache_layer, slices);
-  attend(cache, cache_layer, slices);
+             {{&layer.query, query_.data(), spec_.query_size()},
+              {&layer.key, key_.data(), spec_.kv_size()},
+              {&layer.value, value_.data(), spec_.kv_size()}});
+  turn_and_store(layer, cache, cache_layer, slices);
+  attend(layer.attention, cache, cache_layer, slices);
   observe(LinearInput::kOutput, attended_, spec_.query_size());
-  stage_.run(attended_.data(), tokens, std::array{Output{&layer.output, projected_.data(), spec_.hidden_size}});
+  stage_.run(attended_.data(), tokens, {{&layer.output, projected_.data(), spec_.hidden_size}});
+  normalize(projected_.data(), layer.norms.post_attention, tokens, projected_.data());
   add_to_hidden(tokens, hidden);
 
-  normalize(hidden, layer.mlp_norm, tokens);
+  // A parallel MLP has no norm of its own: it reads what attention read.
+  normalize(hidden, layer.norms.mlp, tokens, normed_.data());
   observe(LinearInput::kMlp, normed_, spec_.hidden_size);
-  stage_.run(normed_.data(), tokens,
-             std::array{Output{&layer.gate, gate_.data(), spec_.intermediate_size},
-                        Output{&layer.up, up_.data(), spec_.intermediate_size}});
-  pool_.split(tokens, [&](int64_t begin, int64_t end) {
-    const int64_t first = begin * spec_.intermediate_size;
-    kernels::active_kernels().silu_multiply(&gate_[first], &up_[first], (end - begin) * spec_.intermediate_size,
-                                            &up_[first]);
-  });
+  std::vector<Output> inner = {{&layer.up, up_.data(), spec_.intermediate_size}};
+  if (layer.gate) inner.push_back({&*layer.gate, gate_.data(), spec_.intermediate_size});
+  stage_.run(normed_.data(), tokens, inner);
+  activate(layer, tokens);
   observe(LinearInput::kDown, up_, spec_.intermediate_size);
-  stage_.run(up_.data(), tokens, std::array{Output{&layer.down, projected_.data(), spec_.hidden_size}});
+  stage_.run(up_.data(), tokens, {{&layer.down, projected_.data(), spec_.hidden_size}});
+  normalize(projected_.data(), layer.norms.post_mlp, tokens, projected_.data());
   add_to_hidden(tokens, hidden);
 }
 
-void LayerExecutor::normalize(const float* hidden, const std::vector<float>& weight, int64_t tokens) {
+void LayerExecutor::normalize(const float* x, const model::Norm& norm, int64_t tokens, float* out) {
+  if (norm.weight.empty()) return;
   const int64_t size = spec_.hidden_size;
+  const kernels::KernelSet& kernels = kernels::active_kernels();
   pool_.split(tokens, [&](int64_t begin, int64_t end) {
-    for (int64_t token = begin; token < end; ++token) {
-      kernels::active_kernels().rms_norm(hidden + token * size, weight.data(), spec_.norm_epsilon, size,
-                                         &normed_[token * size]);
+    for (int64_t i = begin * size; i < end * size; i += size) {
+      if (norm.bias.empty()) {
+        kernels.rms_norm(x + i, norm.weight.data(), spec_.norm_epsilon, size, out + i);
+      } else {
+        kernels.layer_norm(x + i, norm.weight.data(), norm.bias.data(), spec_.norm_epsilon, size, out + i);
+      }
     }
   });
 }
 
-void LayerExecutor::rotate_and_store(CpuKvCache& cache, int64_t cache_layer, std::span<const BatchSlice> slices) {
+void LayerExecutor::turn_and_store(const CpuLayer& layer, CpuKvCache& cache, int64_t cache_layer,
+                                   std::span<const BatchSlice> slices) {
+  const kernels::KernelSet& kernels = kernels::active_kernels();
+  const int64_t head_dim = spec_.head_dim;
+  const auto normalize_heads = [&](float* x, int64_t heads, const model::Norm& norm) {
+    if (norm.weight.empty()) return;
+    for (float* head = x; head < x + heads * head_dim; head += head_dim) {
+      kernels.rms_norm(head, norm.weight.data(), spec_.norm_epsilon, head_dim, head);
+    }
+  };
   for (const BatchSlice& slice : slices) {
     pool_.split(slice.tokens, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -93,9 +130,16 @@ void LayerExecutor::rotate_and_store(CpuKvCache& cache, int64_t cache_layer, std
         const int64_t position = slice.first_position + i;
         float* query = &query_[row * spec_.query_size()];
         float* key = &key_[row * spec_.kv_size()];
-        const kernels::KernelSet& kernels = kernels::active_kernels();
-        kernels.rotate(query, rope_.cos(position), rope_.sin(position), spec_.heads, spec_.head_dim);
-        kernels.rotate(key, rope_.cos(position), rope_.sin(position), spec_.kv_heads, spec_.head_dim);
+        normalize_heads(query, spec_.heads, layer.norms.query);
+        normalize_heads(key, spec_.kv_heads, layer.norms.key);
+        if (layer.attention.rope >= 0) {
+          const RopeTables& tables = ropes_[layer.attention.rope];
+          const RopeTable& table =
+              slice.long_rope && spec_.ropes[layer.attention.rope].has_regimes() ? tables.extended : tables.ordinary;
+          const int64_t rotary_dim = spec_.ropes[layer.attention.rope].rotary_dim;
+          kernels.rotate(query, table.cos(position), table.sin(position), spec_.heads, head_dim, rotary_dim);
+          kernels.rotate(key, table.cos(position), table.sin(position), spec_.kv_heads, head_dim, rotary_dim);
+        }
         cache.store(slice.pages[position / kernels::kPageKeys], cache_layer, position % kernels::kPageKeys, key,
                     &value_[row * spec_.kv_size()]);
       }
@@ -103,13 +147,13 @@ void LayerExecutor::rotate_and_store(CpuKvCache& cache, int64_t cache_layer, std
   }
 }
 
-void LayerExecutor::attend(const CpuKvCache& cache, int64_t cache_layer, std::span<const BatchSlice> slices) {
+void LayerExecutor::attend(const model::LayerAttention& attention, const CpuKvCache& cache, int64_t cache_layer,
+                           std::span<const BatchSlice> slices) {
   // A work item is one kv head and the queries of up to kItemTokens tokens that share it.
   constexpr int64_t kItemTokens = 8;
   const int64_t group = spec_.heads / spec_.kv_heads;
   const kernels::KernelSet& kernels = kernels::active_kernels();
   const auto attend = cache.dtype() == core::DType::kF16 ? kernels.attend_f16 : kernels.attend_f32;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(spec_.head_dim));
   for (const BatchSlice& slice : slices) {
     const int64_t blocks = (slice.tokens + kItemTokens - 1) / kItemTokens;
     pool_.each(blocks * spec_.kv_heads, [&](int64_t item) {
@@ -118,16 +162,34 @@ void LayerExecutor::attend(const CpuKvCache& cache, int64_t cache_layer, std::sp
       const int64_t kv_head = item % spec_.kv_heads;
       std::vector<kernels::AttentionRow> rows;
       for (int64_t i = block * kItemTokens; i < std::min((block + 1) * kItemTokens, slice.tokens); ++i) {
+        const int64_t end_key = slice.first_position + i + 1;
+        const int64_t first_key = attention.window > 0 ? std::max<int64_t>(end_key - attention.window, 0) : 0;
         for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
           const int64_t offset = (slice.first_row + i) * spec_.query_size() + head * spec_.head_dim;
-          rows.push_back({&query_[offset], &attended_[offset], 0, slice.first_position + i + 1});
+          rows.push_back({&query_[offset], &attended_[offset], first_key, end_key});
         }
       }
       const kernels::AttentionCache view{slice.pages.data(), cache.key_offset(cache_layer, kv_head),
                                          cache.value_offset(cache_layer, kv_head)};
-      attend(rows.data(), std::ssize(rows), view, spec_.head_dim, scale);
+      attend(rows.data(), std::ssize(rows), view, spec_.head_dim, spec_.attention_scale, spec_.attention_soft_cap);
     });
   }
+}
+
+void LayerExecutor::activate(const CpuLayer& layer, int64_t tokens) {
+  const int64_t size = spec_.intermediate_size;
+  const kernels::KernelSet& kernels = kernels::active_kernels();
+  const auto activation = spec_.activation == model::ActivationKind::kSilu ? kernels.silu : kernels.gelu;
+  pool_.split(tokens, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * size; i < end * size; i += size) {
+      if (layer.gate) {
+        activation(&gate_[i], size);
+        kernels.multiply(&gate_[i], size, &up_[i]);
+      } else {
+        activation(&up_[i], size);
+      }
+    }
+  });
 }
 
 void LayerExecutor::add_to_hidden(int64_t tokens, float* hidden) {

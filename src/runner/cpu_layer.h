@@ -1,7 +1,7 @@
 #pragma once
 
 #include <functional>
-#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,15 +16,16 @@ namespace salient::runner {
 
 /// One decoder layer packed for the CPU.
 struct CpuLayer {
-  CpuLayer(const model::DecoderLayer& layer, Activations activations, core::ThreadPool& pool);
+  CpuLayer(const model::DecoderLayer& layer, const model::LayerAttention& attention_kind, Activations activations,
+           core::ThreadPool& pool);
 
-  std::vector<float> attention_norm;
+  model::LayerAttention attention;
+  model::LayerNorms norms;
   CpuLinear query;
   CpuLinear key;
   CpuLinear value;
   CpuLinear output;
-  std::vector<float> mlp_norm;
-  CpuLinear gate;
+  std::optional<CpuLinear> gate;
   CpuLinear up;
   CpuLinear down;
 
@@ -43,6 +44,7 @@ struct BatchSlice {
   int64_t first_row;  ///< of the batch's hidden states
   int64_t tokens;
   int64_t first_position;  ///< in the sequence
+  bool long_rope;          ///< whether the sequence turns by the long frequencies
   std::vector<std::byte*> pages;
 };
 
@@ -52,7 +54,7 @@ class LayerExecutor {
   LayerExecutor(const model::DecoderSpec& spec, core::ThreadPool& pool);
 
   /// Makes rope angles for positions [0, count) available. Call it before `run`.
-  void prepare_positions(int64_t count) { rope_.grow(count); }
+  void prepare_positions(int64_t count);
 
   /// Runs one layer over `hidden` [tokens, hidden_size] in place. `cache_layer` says where in the pages of `cache` the
   /// layer's keys and values are kept. `observer` may be empty.
@@ -60,15 +62,25 @@ class LayerExecutor {
            int64_t tokens, float* hidden, const LinearObserver& observer);
 
  private:
+  /// The two tables of an embedding: for ordinary and for long texts (the same where there is one regime).
+  struct RopeTables {
+    RopeTable ordinary;
+    RopeTable extended;
+  };
+
   void reserve(int64_t tokens);
-  void normalize(const float* hidden, const std::vector<float>& weight, int64_t tokens);
-  void rotate_and_store(CpuKvCache& cache, int64_t cache_layer, std::span<const BatchSlice> slices);
-  void attend(const CpuKvCache& cache, int64_t cache_layer, std::span<const BatchSlice> slices);
+  /// Normalizes rows of `x` into `out`, which may be `x`; does nothing for a norm the architecture does not have.
+  void normalize(const float* x, const model::Norm& norm, int64_t tokens, float* out);
+  void turn_and_store(const CpuLayer& layer, CpuKvCache& cache, int64_t cache_layer,
+                      std::span<const BatchSlice> slices);
+  void attend(const model::LayerAttention& attention, const CpuKvCache& cache, int64_t cache_layer,
+              std::span<const BatchSlice> slices);
+  void activate(const CpuLayer& layer, int64_t tokens);
   void add_to_hidden(int64_t tokens, float* hidden);
 
   const model::DecoderSpec& spec_;
   core::ThreadPool& pool_;
-  RopeTable rope_;
+  std::vector<RopeTables> ropes_;
   LinearStage stage_;
   int64_t reserved_tokens_ = 0;
   core::Buffer<float> normed_;     ///< [tokens, hidden_size]

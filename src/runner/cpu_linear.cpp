@@ -13,15 +13,15 @@ CpuLinear::CpuLinear(const core::LinearWeights& weights, Activations activations
     : out_features_(weights.out_features()), in_features_(weights.in_features()), bias_(weights.bias) {
   const core::QuantizedTensor* quantized = weights.quantized();
   if (quantized && activations == Activations::kInt8) {
-    pack_int4(*quantized, pool);
+    pack_quantized(*quantized, pool);
   } else {
     pack_dense(weights, quantized ? DType::kF32 : std::get<core::DenseMatrix>(weights.matrix).dtype, pool);
   }
 }
 
 int64_t CpuLinear::packed_bytes() const {
-  return static_cast<int64_t>(weights_.size() + scales_.size() * sizeof(float) + zeros_.size() +
-                              bias_.size() * sizeof(float));
+  return static_cast<int64_t>(weights_.size() + zeros_.size() +
+                              (scales_.size() + offsets_.size() + bias_.size()) * sizeof(float));
 }
 
 void CpuLinear::pack_dense(const core::LinearWeights& weights, DType dtype, core::ThreadPool& pool) {
@@ -51,33 +51,54 @@ void CpuLinear::pack_dense(const core::LinearWeights& weights, DType dtype, core
   });
 }
 
-void CpuLinear::pack_int4(const core::QuantizedTensor& weights, core::ThreadPool& pool) {
-  if (weights.bits != 4 || weights.group_size % 16 != 0 || weights.group_size > 256) {
-    core::fail(core::ErrorKind::kUnsupported,
-               "a quantized linear has {} bits in groups of {}; the CPU runner takes 4 bits in groups of 16 to 256",
-               weights.bits, weights.group_size);
+namespace {
+
+/// Spreads a row's codes over its lane of a tile's lines.
+void pack_codes(const uint8_t* codes, int64_t columns, int bits, int64_t lane, uint8_t* lines) {
+  const int64_t step = 32 / bits;
+  for (int64_t column = 0; column < columns; column += step) {
+    uint8_t* line = lines + column / step * 64 + lane * 4;
+    for (int64_t j = 0; j < 4; ++j) {
+      line[j] = bits == 8 ? codes[column + j] : static_cast<uint8_t>(codes[column + j] | codes[column + 4 + j] << 4);
+    }
   }
+}
+
+}  // namespace
+
+void CpuLinear::pack_quantized(const core::QuantizedTensor& weights, core::ThreadPool& pool) {
+  if ((weights.bits != 4 && weights.bits != 8) || weights.group_size % 16 != 0 || weights.group_size > 256) {
+    core::fail(
+        core::ErrorKind::kUnsupported,
+        "a quantized linear has {} bits in groups of {}; the CPU runner takes 4 or 8 bits in groups of 16 to 256",
+        weights.bits, weights.group_size);
+  }
+  bits_ = weights.bits;
   group_size_ = weights.group_size;
+  column_input_ = weights.column_input;
   const int64_t groups = weights.groups();
-  weights_ = core::Buffer<std::byte>(tiles() * in_features_ * kLanes / 2);
+  const int64_t tile_bytes = in_features_ * kLanes * bits_ / 8;
+  weights_ = core::Buffer<std::byte>(tiles() * tile_bytes);
   scales_ = core::Buffer<float>(tiles() * groups * kLanes);
-  zeros_ = core::Buffer<uint8_t>(tiles() * groups * kLanes);
+  if (weights.offsets.empty()) {
+    zeros_ = core::Buffer<uint8_t>(tiles() * groups * kLanes);
+  } else {
+    offsets_ = core::Buffer<float>(tiles() * groups * kLanes);
+  }
   pool.split(tiles(), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin * kLanes; row < std::min(end * kLanes, out_features_); ++row) {
       const int64_t tile = row / kLanes;
       const int64_t lane = row % kLanes;
-      auto* lines = reinterpret_cast<uint8_t*>(weights_.data()) + tile * in_features_ * (kLanes / 2);
-      const uint8_t* codes = &weights.codes[row * in_features_];
-      for (int64_t column = 0; column < in_features_; column += 8) {
-        uint8_t* line = lines + column * (kLanes / 2) + lane * 4;
-        for (int64_t j = 0; j < 4; ++j) {
-          line[j] = static_cast<uint8_t>(codes[column + j] | codes[column + 4 + j] << 4);
-        }
-      }
+      pack_codes(&weights.codes[row * in_features_], in_features_, bits_, lane,
+                 reinterpret_cast<uint8_t*>(weights_.data()) + tile * tile_bytes);
       for (int64_t group = 0; group < groups; ++group) {
         const int64_t index = (tile * groups + group) * kLanes + lane;
         scales_[index] = weights.scales[row * groups + group];
-        zeros_[index] = weights.zeros[row * groups + group];
+        if (weights.offsets.empty()) {
+          zeros_[index] = weights.zeros[row * groups + group];
+        } else {
+          offsets_[index] = weights.offsets[row * groups + group];
+        }
       }
     }
   });
@@ -87,13 +108,15 @@ void CpuLinear::multiply(int64_t first_tile, int64_t end_tile, const float* x, c
                          int64_t tokens, float* y, int64_t y_stride) const {
   const kernels::KernelSet& kernels = kernels::active_kernels();
   if (group_size_ > 0) {
-    const kernels::Int4Tiles tiles{reinterpret_cast<const uint8_t*>(weights_.data()),
-                                   scales_.data(),
-                                   zeros_.data(),
-                                   out_features_,
-                                   in_features_,
-                                   group_size_};
-    kernels.multiply_int4(tiles, first_tile, end_tile, rounded, tokens, y, y_stride);
+    const kernels::QuantizedTiles tiles{reinterpret_cast<const uint8_t*>(weights_.data()),
+                                        scales_.data(),
+                                        zeros_.data(),
+                                        offsets_.data(),
+                                        out_features_,
+                                        in_features_,
+                                        group_size_};
+    const auto multiply_quantized = bits_ == 4 ? kernels.multiply_int4 : kernels.multiply_int8;
+    multiply_quantized(tiles, first_tile, end_tile, rounded, tokens, y, y_stride);
   } else {
     const kernels::DenseTiles tiles{weights_.data(), out_features_, in_features_};
     const auto multiply_dense = dense_dtype_ == DType::kF32   ? kernels.multiply_f32
@@ -109,14 +132,15 @@ void CpuLinear::multiply(int64_t first_tile, int64_t end_tile, const float* x, c
   }
 }
 
-const kernels::Int8Activations& LinearStage::round(const float* x, int64_t tokens, int64_t columns, int group_size) {
-  auto found =
-      std::find_if(rounded_.begin(), rounded_.end(), [&](const Rounded& r) { return r.group_size == group_size; });
+void LinearStage::round(const float* x, int64_t tokens, const CpuLinear& linear) {
+  auto found = std::find_if(rounded_.begin(), rounded_.end(), [&](const Rounded& r) { return r.serves(linear); });
   if (found == rounded_.end()) {
     found = rounded_.emplace(rounded_.end());
-    found->group_size = group_size;
+    found->group_size = linear.group_size();
+    found->column_input = linear.column_input();
   }
-  const int64_t groups = columns / group_size;
+  const int64_t columns = linear.in_features();
+  const int64_t groups = columns / linear.group_size();
   if (std::ssize(found->values.span()) < tokens * columns) {
     found->values = core::Buffer<int8_t>(tokens * columns);
     found->scales = core::Buffer<float>(tokens * groups);
@@ -124,13 +148,16 @@ const kernels::Int8Activations& LinearStage::round(const float* x, int64_t token
   }
   const kernels::KernelSet& kernels = kernels::active_kernels();
   pool_.split(tokens, [&](int64_t begin, int64_t end) {
+    std::vector<float> ordered(found->column_input.size());
     for (int64_t token = begin; token < end; ++token) {
-      kernels.quantize_int8(x + token * columns, columns, group_size, &found->values[token * columns],
-                            &found->scales[token * groups], &found->sums[token * groups]);
+      const float* row = x + token * columns;
+      for (size_t i = 0; i < ordered.size(); ++i) ordered[i] = row[found->column_input[i]];
+      kernels.quantize_int8(ordered.empty() ? row : ordered.data(), columns, found->group_size,
+                            &found->values[token * columns], &found->scales[token * groups],
+                            &found->sums[token * groups]);
     }
   });
   found->view = {found->values.data(), found->scales.data(), found->sums.data()};
-  return found->view;
 }
 
 void LinearStage::run(const float* x, int64_t tokens, std::span<const Output> outputs) {
@@ -138,9 +165,10 @@ void LinearStage::run(const float* x, int64_t tokens, std::span<const Output> ou
   for (size_t i = 0; i < outputs.size(); ++i) {
     const CpuLinear& linear = *outputs[i].linear;
     tiles += linear.tiles();
-    const bool rounded_already = std::any_of(outputs.begin(), outputs.begin() + static_cast<int64_t>(i),
-                                             [&](auto& o) { return o.linear->group_size() == linear.group_size(); });
-    if (linear.group_size() > 0 && !rounded_already) round(x, tokens, linear.in_features(), linear.group_size());
+    const bool rounded_already = std::any_of(outputs.begin(), outputs.begin() + static_cast<int64_t>(i), [&](auto& o) {
+      return o.linear->group_size() == linear.group_size() && o.linear->column_input() == linear.column_input();
+    });
+    if (linear.group_size() > 0 && !rounded_already) round(x, tokens, linear);
   }
   pool_.split(tiles, [&](int64_t begin, int64_t end) {
     int64_t offset = 0;
@@ -150,8 +178,8 @@ void LinearStage::run(const float* x, int64_t tokens, std::span<const Output> ou
       const int64_t last = std::clamp(end - offset, int64_t{0}, count);
       offset += count;
       if (first >= last) continue;
-      const auto rounded = std::find_if(rounded_.begin(), rounded_.end(),
-                                        [&](const Rounded& r) { return r.group_size == output.linear->group_size(); });
+      const auto rounded =
+          std::find_if(rounded_.begin(), rounded_.end(), [&](const Rounded& r) { return r.serves(*output.linear); });
       output.linear->multiply(first, last, x, rounded == rounded_.end() ? kernels::Int8Activations{} : rounded->view,
                               tokens, output.y, output.y_stride);
     }

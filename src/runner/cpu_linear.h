@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <variant>
 #include <vector>
@@ -26,6 +27,8 @@ class CpuLinear {
   int64_t tiles() const { return (out_features_ + kernels::kLanes - 1) / kernels::kLanes; }
   /// The group size activations must be rounded in; 0 when this linear takes them in fp32.
   int group_size() const { return group_size_; }
+  /// The input that each column reads, where that is another order than theirs; else empty.
+  const std::vector<int32_t>& column_input() const { return column_input_; }
   /// Bytes read for one token.
   int64_t packed_bytes() const;
 
@@ -35,15 +38,18 @@ class CpuLinear {
 
  private:
   void pack_dense(const core::LinearWeights& weights, core::DType dtype, core::ThreadPool& pool);
-  void pack_int4(const core::QuantizedTensor& weights, core::ThreadPool& pool);
+  void pack_quantized(const core::QuantizedTensor& weights, core::ThreadPool& pool);
 
   int64_t out_features_;
   int64_t in_features_;
   int group_size_ = 0;
+  int bits_ = 0;
   core::DType dense_dtype_ = core::DType::kF32;
-  core::Buffer<std::byte> weights_;  ///< dense tiles, or int4 codes
+  core::Buffer<std::byte> weights_;  ///< dense tiles, or codes
   core::Buffer<float> scales_;
   core::Buffer<uint8_t> zeros_;
+  core::Buffer<float> offsets_;
+  std::vector<int32_t> column_input_;
   std::vector<float> bias_;
 };
 
@@ -61,18 +67,25 @@ class LinearStage {
 
   /// `x` is [tokens, in_features], contiguous.
   void run(const float* x, int64_t tokens, std::span<const Output> outputs);
+  void run(const float* x, int64_t tokens, std::initializer_list<Output> outputs) {
+    run(x, tokens, std::span(outputs.begin(), outputs.size()));
+  }
 
  private:
-  const kernels::Int8Activations& round(const float* x, int64_t tokens, int64_t columns, int group_size);
-
-  /// One input rounded in groups of one size.
+  /// One input rounded in groups of one size, in one order of columns.
   struct Rounded {
+    bool serves(const CpuLinear& linear) const {
+      return group_size == linear.group_size() && column_input == linear.column_input();
+    }
     int group_size = 0;
+    std::vector<int32_t> column_input;
     core::Buffer<int8_t> values;
     core::Buffer<float> scales;
     core::Buffer<int32_t> sums;
     kernels::Int8Activations view{};
   };
+
+  void round(const float* x, int64_t tokens, const CpuLinear& linear);
 
   core::ThreadPool& pool_;
   std::vector<Rounded> rounded_;

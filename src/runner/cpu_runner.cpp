@@ -1,7 +1,6 @@
 #include "runner/cpu_runner.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "core/error.h"
@@ -28,7 +27,7 @@ CpuRunner::CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::Thread
       std::make_shared<CpuKvCache>(resident ? spec().layers : 1, spec().kv_heads, spec().head_dim, options_.kv_dtype);
   if (!resident) return;
   for (int64_t i = 0; i < spec().layers; ++i) {
-    layers_.push_back(std::make_shared<CpuLayer>(decoder_->layer(i), options_.activations, pool_));
+    layers_.push_back(std::make_shared<CpuLayer>(decoder_->layer(i), spec().attention[i], options_.activations, pool_));
     if (options_.progress) options_.progress({"loading", i + 1, spec().layers, "layers", {}});
   }
   head_.emplace(decoder_->head(), options_.activations, pool_);
@@ -47,17 +46,20 @@ int64_t CpuRunner::bytes_per_token() const {
 void CpuRunner::embed(std::span<const int32_t> tokens, float* out) const {
   for (const int32_t token : tokens) {
     embeddings_.read_rows(token, 1, out);
+    if (spec().embedding_scale != 1) {
+      for (int64_t i = 0; i < spec().hidden_size; ++i) out[i] *= spec().embedding_scale;
+    }
     out += spec().hidden_size;
   }
 }
 
 std::shared_ptr<const CpuLayer> CpuRunner::layer(int64_t index) {
   if (!layers_.empty()) return layers_[index];
-  return std::make_shared<CpuLayer>(decoder_->layer(index), options_.activations, pool_);
+  return std::make_shared<CpuLayer>(decoder_->layer(index), spec().attention[index], options_.activations, pool_);
 }
 
 BatchSlice CpuRunner::make_slice(const Sequence& sequence, int64_t first_row, int64_t first_position, int64_t tokens) {
-  BatchSlice slice{first_row, tokens, first_position, {}};
+  BatchSlice slice{first_row, tokens, first_position, sequence.long_rope(), {}};
   for (const int32_t page : sequence.pages()) slice.pages.push_back(cache_->page(page));
   executor_.prepare_positions(first_position + tokens);
   return slice;
@@ -66,6 +68,7 @@ BatchSlice CpuRunner::make_slice(const Sequence& sequence, int64_t first_row, in
 void CpuRunner::run_layer(const CpuLayer& layer, Sequence& sequence, int64_t tokens, float* hidden,
                           const LinearObserver& observer) {
   const int64_t first_position = sequence.length();
+  if (first_position == 0) sequence.set_long_rope(is_long(tokens));
   sequence.extend(tokens);
   const BatchSlice slice = make_slice(sequence, 0, first_position, tokens);
   executor_.run(layer, *cache_, 0, std::span(&slice, 1), tokens, hidden, observer);
@@ -75,11 +78,21 @@ void CpuRunner::head(const float* hidden, int64_t tokens, float* logits) {
   if (!head_) head_.emplace(decoder_->head(), options_.activations, pool_);
   const int64_t size = spec().hidden_size;
   std::vector<float> normed(tokens * size);
-  for (int64_t token = 0; token < tokens; ++token) {
-    kernels::active_kernels().rms_norm(hidden + token * size, final_norm_.data(), spec().norm_epsilon, size,
-                                       &normed[token * size]);
+  const kernels::KernelSet& kernels = kernels::active_kernels();
+  for (int64_t i = 0; i < tokens * size; i += size) {
+    if (final_norm_.bias.empty()) {
+      kernels.rms_norm(hidden + i, final_norm_.weight.data(), spec().norm_epsilon, size, &normed[i]);
+    } else {
+      kernels.layer_norm(hidden + i, final_norm_.weight.data(), final_norm_.bias.data(), spec().norm_epsilon, size,
+                         &normed[i]);
+    }
   }
-  head_stage_.run(normed.data(), tokens, std::array{LinearStage::Output{&*head_, logits, spec().vocab_size}});
+  head_stage_.run(normed.data(), tokens, {{&*head_, logits, spec().vocab_size}});
+  if (spec().logit_soft_cap > 0) {
+    pool_.split(tokens, [&](int64_t begin, int64_t end) {
+      kernels.soft_cap(logits + begin * spec().vocab_size, (end - begin) * spec().vocab_size, spec().logit_soft_cap);
+    });
+  }
 }
 
 void CpuRunner::check_tokens(std::span<const TokenRun> runs) const {
@@ -120,21 +133,54 @@ void CpuRunner::finish(Batch& batch, std::vector<float>& wanted_hidden) {
   batch = {};
 }
 
+bool CpuRunner::is_long(int64_t length) const {
+  const int64_t original = spec().original_positions();
+  return original > 0 && length > original;
+}
+
+void CpuRunner::choose_regime(const TokenRun& run) {
+  Sequence& sequence = *run.sequence;
+  const bool is_long_now = is_long(std::max(run.final_length, sequence.length() + std::ssize(run.tokens)));
+  if (is_long_now == sequence.long_rope()) return;
+  const std::vector<int32_t> history = sequence.history();
+  sequence.truncate(0);
+  sequence.set_long_rope(is_long_now);
+  for (int64_t done = 0; done < std::ssize(history);) {
+    const int64_t count = std::min(std::ssize(history) - done, kBatchTokens);
+    const TokenRun again{std::span(history).subspan(done, count), &sequence, Wanted::kNothing};
+    run_layers(std::span(&again, 1));
+    done += count;
+    if (options_.progress) {
+      options_.progress({"computing the context again for its new length", done, std::ssize(history), "tokens", {}});
+    }
+  }
+}
+
+std::vector<float> CpuRunner::run_layers(std::span<const TokenRun> runs) {
+  std::vector<float> wanted_hidden;
+  Batch batch;
+  for (const TokenRun& run : runs) {
+    for (int64_t done = 0; done < std::ssize(run.tokens);) {
+      done += append(batch, run, done);
+      if (batch.tokens == kBatchTokens) finish(batch, wanted_hidden);
+    }
+  }
+  if (batch.tokens > 0) finish(batch, wanted_hidden);
+  if (spec().original_positions() > 0) {
+    for (const TokenRun& run : runs) run.sequence->remember(run.tokens);
+  }
+  return wanted_hidden;
+}
+
 std::vector<float> CpuRunner::forward(std::span<const TokenRun> runs) {
   if (layers_.empty()) core::fail(core::ErrorKind::kInternal, "forward needs a runner whose layers are resident");
   check_tokens(runs);
+  for (const TokenRun& run : runs) choose_regime(run);
   std::vector<int64_t> old_lengths;
   for (const TokenRun& run : runs) old_lengths.push_back(run.sequence->length());
   std::vector<float> wanted_hidden;
   try {
-    Batch batch;
-    for (const TokenRun& run : runs) {
-      for (int64_t done = 0; done < std::ssize(run.tokens);) {
-        done += append(batch, run, done);
-        if (batch.tokens == kBatchTokens) finish(batch, wanted_hidden);
-      }
-    }
-    if (batch.tokens > 0) finish(batch, wanted_hidden);
+    wanted_hidden = run_layers(runs);
   } catch (...) {
     for (size_t i = 0; i < runs.size(); ++i) runs[i].sequence->truncate(old_lengths[i]);
     throw;

@@ -23,7 +23,7 @@ struct CpuRunnerOptions {
   Residency residency = Residency::kResident;
   /// Of keys and values: kF16, or kF32 to measure what fp16 costs.
   core::DType kv_dtype = core::DType::kF16;
-  /// Called as layers are packed.
+  /// Called as layers are packed, and while a sequence is computed again because its rotary regime changed.
   core::ProgressCallback progress = {};
 };
 
@@ -70,7 +70,12 @@ class CpuRunner : public Runner {
     int64_t tokens = 0;
   };
 
+  bool is_long(int64_t length) const;
   void check_tokens(std::span<const TokenRun> runs) const;
+  /// Puts a sequence into the rotary regime of its coming length; what it holds in the other is computed again.
+  void choose_regime(const TokenRun& run);
+  /// Appends runs and returns their wanted hidden states.
+  std::vector<float> run_layers(std::span<const TokenRun> runs);
   /// Adds what fits of a run, from token `done` on, and returns how many tokens that was.
   int64_t append(Batch& batch, const TokenRun& run, int64_t done);
   /// Runs the layers, appends the wanted hidden states and empties the batch.
@@ -80,8 +85,8 @@ class CpuRunner : public Runner {
   std::shared_ptr<const model::Decoder> decoder_;
   core::ThreadPool& pool_;
   CpuRunnerOptions options_;
-  core::DenseMatrix embeddings_;
-  std::vector<float> final_norm_;
+  core::LinearWeights embeddings_;
+  model::Norm final_norm_;
   std::optional<CpuLinear> head_;
   std::vector<std::shared_ptr<const CpuLayer>> layers_;  ///< empty when streamed
   std::shared_ptr<CpuKvCache> cache_;

@@ -1,23 +1,21 @@
 #include "runner/rope_table.h"
 
+#include <utility>
+
 #include "core/math.h"
 
 namespace salient::runner {
 
-RopeTable::RopeTable(double theta, int64_t head_dim) {
-  for (int64_t i = 0; i < head_dim / 2; ++i) {
-    const double exponent = static_cast<double>(2 * i) / static_cast<double>(head_dim);
-    frequencies_.push_back(1.0f / static_cast<float>(core::power(theta, exponent)));
-  }
-}
+RopeTable::RopeTable(std::vector<float> frequencies, float magnitude)
+    : frequencies_(std::move(frequencies)), magnitude_(magnitude) {}
 
 void RopeTable::grow(int64_t count) {
-  const int64_t half = std::ssize(frequencies_);
-  for (int64_t position = std::ssize(cos_) / half; position < count; ++position) {
+  const int64_t pairs = std::ssize(frequencies_);
+  for (int64_t position = std::ssize(cos_) / pairs; position < count; ++position) {
     for (const float frequency : frequencies_) {
       const double angle = static_cast<float>(position) * frequency;
-      cos_.push_back(static_cast<float>(core::cos(angle)));
-      sin_.push_back(static_cast<float>(core::sin(angle)));
+      cos_.push_back(static_cast<float>(core::cos(angle)) * magnitude_);
+      sin_.push_back(static_cast<float>(core::sin(angle)) * magnitude_);
     }
   }
 }

@@ -17,6 +17,9 @@ struct TokenRun {
   std::span<const int32_t> tokens;
   Sequence* sequence;
   Wanted wanted = Wanted::kLastLogits;
+  /// The sequence's length once all of a prompt is in, when this is only a part of it; 0: this run completes it. Models
+  /// with several rotary regimes choose theirs by it.
+  int64_t final_length = 0;
 };
 
 /// Tokens to logits, on some device.

@@ -26,6 +26,13 @@ class Sequence {
   Sequence& operator=(Sequence&& other) noexcept;
 
   int64_t length() const { return length_; }
+  /// The tokens themselves, where a runner remembers them because it may have to compute their keys and values again.
+  const std::vector<int32_t>& history() const { return history_; }
+  void remember(std::span<const int32_t> tokens) { history_.insert(history_.end(), tokens.begin(), tokens.end()); }
+  /// Whether keys are turned by the frequencies for long texts (longrope). Keys of both kinds cannot be mixed: it may
+  /// change only while the sequence is empty.
+  bool long_rope() const { return long_rope_; }
+  void set_long_rope(bool long_rope) { long_rope_ = long_rope; }
   std::span<const int32_t> pages() const { return pages_; }
 
   /// Makes room for `tokens` more and counts them as seen: a runner calls it before it fills them in.
@@ -36,7 +43,9 @@ class Sequence {
  private:
   std::shared_ptr<PagePool> pool_;
   std::vector<int32_t> pages_;
+  std::vector<int32_t> history_;
   int64_t length_ = 0;
+  bool long_rope_ = false;
 };
 
 }  // namespace salient::runner

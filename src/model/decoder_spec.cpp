@@ -75,22 +75,33 @@ class ConfigReader {
 constexpr std::array<std::string_view, 2> kFamilies = {"llama", "mistral"};
 
 std::string read_family(const json& config, const std::string& origin) {
-  const std::string family = config.is_object() ? config.value("model_type", "") : "";
-  if (std::find(kFamilies.begin(), kFamilies.end(), family) == kFamilies.end()) {
-    fail(ErrorKind::kUnsupported, "{}: model_type is \"{}\", which is not supported; expected one of {}", origin,
-         family, fmt::join(kFamilies, ", "));
+  const json family = config.is_object() ? config.value("model_type", json()) : json();
+  const std::string name = family.is_string() ? family.get<std::string>() : "";
+  if (std::find(kFamilies.begin(), kFamilies.end(), name) == kFamilies.end()) {
+    fail(ErrorKind::kUnsupported, "{}: model_type is {}, which is not supported; expected one of {}", origin,
+         family.dump(), fmt::join(kFamilies, ", "));
   }
-  return family;
+  return name;
 }
 
 /// Newer transformers write rope_parameters {rope_type, rope_theta}; older rope_theta and rope_scaling side by side.
 double read_rope_theta(const json& config, const ConfigReader& reader) {
   reader.allow_only("rope_scaling", {});
-  if (!reader.has("rope_parameters")) return reader.positive_or("rope_theta", 10000.0);
+  const double theta = reader.positive_or("rope_theta", 10000.0);
+  if (!reader.has("rope_parameters")) return theta;
+  const json& parameters = config["rope_parameters"];
+  if (!parameters.is_object()) {
+    fail(ErrorKind::kInvalidInput, "{}: rope_parameters is {}, expected an object", reader.origin(), parameters.dump());
+  }
   const std::string origin = reader.origin() + ": rope_parameters";
-  const ConfigReader rope(config["rope_parameters"], origin);
+  const ConfigReader rope(parameters, origin);
   rope.allow_only("rope_type", {"default"});
-  return rope.positive_or("rope_theta", 10000.0);
+  rope.allow_only("partial_rotary_factor", {1.0});
+  for (const auto& [field, value] : parameters.items()) {
+    if (field == "rope_type" || field == "rope_theta" || field == "partial_rotary_factor") continue;
+    rope.allow_only(field.c_str(), {});
+  }
+  return rope.positive_or("rope_theta", theta);
 }
 
 std::vector<int32_t> read_end_of_sequence(const json& config, const json& generation_config,
@@ -100,7 +111,7 @@ std::vector<int32_t> read_end_of_sequence(const json& config, const json& genera
     const json& value = (*source)["eos_token_id"];
     std::vector<int32_t> ids;
     for (const json& id : value.is_array() ? value : json::array({value})) {
-      if (!id.is_number_integer()) {
+      if (!id.is_number_integer() || id < 0 || id > INT32_MAX) {
         fail(ErrorKind::kInvalidInput, "{}: eos_token_id is {}, expected a token id or a list of them", origin,
              value.dump());
       }

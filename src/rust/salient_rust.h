@@ -32,6 +32,7 @@ bool salient_tokenizer_new(const char* json, size_t json_size, salient_tokenizer
 void salient_tokenizer_free(salient_tokenizer* tokenizer);
 bool salient_tokenizer_encode(const salient_tokenizer* tokenizer, const char* text, size_t text_size,
                               bool add_special_tokens, salient_ids* ids, salient_text* error);
+/* Ids outside the vocabulary add nothing to the text. */
 bool salient_tokenizer_decode(const salient_tokenizer* tokenizer, const uint32_t* ids, size_t count,
                               bool skip_special_tokens, salient_text* text, salient_text* error);
 /* The id of a token's exact spelling; -1 when there is none. */

@@ -40,6 +40,8 @@ int64_t salient_tokenizer_id_of(const salient_tokenizer* tokenizer, const char* 
 /* One more than the highest id, added tokens included. */
 uint32_t salient_tokenizer_vocab_size(const salient_tokenizer* tokenizer);
 
+/* Whether a Jinja template parses. */
+bool salient_template_check(const char* source, size_t source_size, salient_text* error);
 /* Renders a Jinja template with the fields of a JSON object as its variables, as transformers does. */
 bool salient_template_render(const char* source, size_t source_size, const char* context_json, size_t context_size,
                              salient_text* text, salient_text* error);

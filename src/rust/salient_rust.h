@@ -49,9 +49,10 @@ bool salient_template_render(const char* source, size_t source_size, const char*
 /* Called with the bytes so far and in all (0 when unknown); false stops the download. */
 typedef bool (*salient_download_progress)(void* context, uint64_t done, uint64_t total);
 
-/* Downloads a URL into a file; goes on where the file ends if the server can. An incomplete file is left for that. */
+/* Downloads a URL into a file; goes on where the file ends if the server can. An incomplete file is left for that.
+ * `status` is the server's answer, 0 when there was none. */
 bool salient_download(const char* url, size_t url_size, const char* path, size_t path_size,
-                      salient_download_progress progress, void* context, salient_text* error);
+                      salient_download_progress progress, void* context, uint16_t* status, salient_text* error);
 /* The SHA-256 of a file in lower-case hexadecimal. */
 bool salient_sha256(const char* path, size_t path_size, salient_text* digest, salient_text* error);
 /* Extracts one member of a zip archive into a file. */

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "checkpoint/checkpoint.h"
 #include "core/error.h"
@@ -107,6 +108,22 @@ TEST(Tokenizer, RefusesIdsThatDoNotFitItsInterface) {
   EXPECT_EQ(refusal_of(description.dump()),
             "invalid_input: models/x: tokenizer.json: token \"huge\" has the id 4294967295, expected less than "
             "2147483647");
+}
+
+TEST(Tokenizer, ADamagedDescriptionIsRefusedOrWorks) {
+  std::mt19937 engine(1);
+  for (const std::string& whole : {tests::byte_level_tokenizer(), tests::sentencepiece_tokenizer()}) {
+    for (int round = 0; round < 300; ++round) {
+      std::string damaged = whole;
+      for (int i = 0; i < 2; ++i) damaged[engine() % whole.size()] = "0\"{}[],:9a"[engine() % 10];
+      try {
+        const Tokenizer tokenizer(damaged, "models/x");
+        tokenizer.decode(tokenizer.encode("a b<|end|>é", true), false);
+      } catch (const core::Error& error) {
+        EXPECT_TRUE(std::string(error.what()).starts_with("models/x: ")) << error.what();
+      }
+    }
+  }
 }
 
 TEST(Tokenizer, CutsAndPadsNothingWhateverTheFileAsksFor) {

@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <new>
 
@@ -11,8 +9,9 @@ namespace {
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
 
-int report(const char* sentence) {
-  fmt::print(stderr, "salient: {}\n", sentence);
+/// Not with fmt, which throws when standard error is gone.
+int report(const char* sentence) noexcept {
+  std::fprintf(stderr, "salient: %s\n", sentence);
   return kFailure;
 }
 
@@ -30,6 +29,10 @@ int run(int argc, char** argv) {
   salient::cli::add_perplexity(program);
   salient::cli::add_generate(program);
   salient::cli::add_chat(program);
+  if (argc == 1) {
+    std::fputs(program.help().c_str(), stderr);
+    return kUsage;
+  }
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -42,7 +45,9 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+    return report("standard output cannot be written");
   } catch (const salient::core::Error& error) {
     return report(error.what());
   } catch (const std::bad_alloc&) {

@@ -18,7 +18,7 @@ int report(const char* sentence) noexcept {
 int run(int argc, char** argv) {
   CLI::App program("Salient makes a language model four times smaller and runs it on the machine you have.", "salient");
   program.set_version_flag("--version", "salient " SALIENT_VERSION);
-  program.require_subcommand(1);
+  program.require_subcommand(0, 1);  // with one required, an unknown name would be called a missing one
   program.get_formatter()->column_width(34);
   program.footer(
       "MODEL is a Hugging Face folder (safetensors, dense or AutoAWQ) or a GGUF file.\n"
@@ -29,16 +29,14 @@ int run(int argc, char** argv) {
   salient::cli::add_perplexity(program);
   salient::cli::add_generate(program);
   salient::cli::add_chat(program);
-  if (argc == 1) {
-    std::fputs(program.help().c_str(), stderr);
-    return kUsage;
-  }
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return program.exit(error) == 0 ? 0 : kUsage;
   }
-  return 0;
+  if (!program.get_subcommands().empty()) return 0;
+  std::fputs(program.help().c_str(), stderr);
+  return kUsage;
 }
 
 }  // namespace

@@ -38,7 +38,8 @@ void AtomicFile::commit() {
 }
 
 StagedFolder::StagedFolder(fs::path final_path) : final_(std::move(final_path)) {
-  while (!final_.has_filename() && final_.has_parent_path()) final_ = final_.parent_path();
+  while (!final_.has_filename() && final_.has_relative_path()) final_ = final_.parent_path();
+  if (!final_.has_filename()) fail(ErrorKind::kInvalidInput, "the output folder \"{}\" has no name", final_.string());
   std::error_code error;
   if (fs::exists(final_, error)) {
     fail(ErrorKind::kInvalidInput, "{}: exists already; name a new folder or remove this one", final_.string());

@@ -163,7 +163,9 @@ TEST_F(GgufTokenizer, OfLlama2EqualsTheOneOfTransformers) {
     EXPECT_EQ(made[part], original[part]) << part;
   }
   const text::Tokenizer tokenizer(converted, vocabulary.string());
-  for (const json& one : tests::read_json(folder / "llama2" / "goldens.json")["cases"]) {
+  const json goldens = tests::read_json(folder / "llama2" / "goldens.json");
+  ASSERT_FALSE(goldens["cases"].empty());
+  for (const json& one : goldens["cases"]) {
     const std::string text = one["text"];
     EXPECT_EQ(tokenizer.encode(text, false), one["ids"].get<Ids>()) << text;
     EXPECT_EQ(tokenizer.encode(text, true), one["ids_with_special"].get<Ids>()) << text;

@@ -35,7 +35,7 @@ int64_t count_words(const std::string& text) {
   return words;
 }
 
-/// Asks for a line; false at the end of input or when Ctrl-C was pressed at the prompt.
+/// Asks for a line; false at the end of input. Ctrl-C ends the program here, where there is no reply to stop.
 bool read_line(std::string& line) {
   if (core::os::is_terminal(0)) {
     fmt::print("\n> ");
@@ -107,9 +107,9 @@ void add_chat(CLI::App& program) {
   flags->run.add_to(*command);
   add_option(*command, "--system", flags->system, "The system message");
   add_option(*command, "--max-tokens", flags->max_tokens, "Longest reply; 0: until the model ends it")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   add_option(*command, "--context", flags->context, "The whole conversation; 0: what the model was trained for")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   flags->sampling.add_to(*command);
   command->callback([flags] { run(*flags); });
 }

@@ -38,8 +38,8 @@ std::vector<int32_t> encode_prompt(const Flags& flags, const checkpoint::Checkpo
   return tokenizer.encode(chat.render(messages, true), false);
 }
 
-void print_json(const generate::Reply& reply, uint64_t seed) {
-  const nlohmann::json result = {
+nlohmann::json describe(const generate::Reply& reply, uint64_t seed) {
+  return {
       {"text", reply.text},
       {"ids", reply.ids},
       {"finish_reason", name_of(reply.finish)},
@@ -50,7 +50,6 @@ void print_json(const generate::Reply& reply, uint64_t seed) {
       {"tokens_per_second", reply.tokens_per_second()},
       {"seed", seed},
   };
-  fmt::print("{}\n", result.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 void run(Flags& flags) {
@@ -72,8 +71,9 @@ void run(Flags& flags) {
     std::fflush(stdout);
   };
   const generate::Reply reply = generator.reply(prompt, print_piece, interrupt.token());
-  if (flags.json) return print_json(reply, flags.sampling.options.seed);
+  if (flags.json) return print_json(describe(reply, flags.sampling.options.seed));
   fmt::print("\n");
+  std::fflush(stdout);
   fmt::print(stderr, "prompt {} tokens in {:.2f} s ({:.0f} tokens/s); reply {} tokens, {:.1f} tokens/s, ended by {}\n",
              reply.prompt_tokens, reply.prompt_seconds,
              static_cast<double>(reply.prompt_tokens) / std::max(reply.prompt_seconds, 1e-9), reply.ids.size(),
@@ -92,9 +92,9 @@ void add_generate(CLI::App& program) {
            "Give the prompt as a user's turn in the model's template");
   add_option(*command, "--system", flags->system, "A system message before it (implies --chat-template)");
   add_option(*command, "--max-tokens", flags->max_tokens, "Longest reply; 0: until the model ends it")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   add_option(*command, "--context", flags->context, "Prompt and reply together; 0: what the model was trained for")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   flags->sampling.add_to(*command);
   add_flag(*command, "--json", flags->json, "Print text, ids and timings as JSON");
   command->callback([flags] { run(*flags); });

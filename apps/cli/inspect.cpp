@@ -97,7 +97,7 @@ void add_inspect(CLI::App& program) {
     const auto decoder = open_decoder(flags->model);
     const json description = describe(decoder->checkpoint(), decoder->spec(), flags->tensors);
     if (flags->json) {
-      fmt::print("{}\n", description.dump(2));
+      print_json(description);
     } else {
       print_text(description);
     }

@@ -22,21 +22,6 @@ void on_interrupt(int signal) {
 Interrupt::Interrupt() {
   interrupts = 0;
   std::signal(SIGINT, on_interrupt);
-  start_watching();
-}
-
-Interrupt::~Interrupt() {
-  std::signal(SIGINT, SIG_DFL);
-}
-
-void Interrupt::reset() {
-  watcher_ = {};
-  interrupts = 0;
-  source_ = {};
-  start_watching();
-}
-
-void Interrupt::start_watching() {
   watcher_ = std::jthread([source = source_](std::stop_token ended) mutable {
     while (!ended.stop_requested()) {
       if (interrupts.load() > 0) {
@@ -46,6 +31,10 @@ void Interrupt::start_watching() {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
   });
+}
+
+Interrupt::~Interrupt() {
+  std::signal(SIGINT, SIG_DFL);
 }
 
 }  // namespace salient::cli

@@ -15,12 +15,8 @@ class Interrupt {
   Interrupt& operator=(const Interrupt&) = delete;
 
   std::stop_token token() const { return source_.get_token(); }
-  bool requested() const { return source_.stop_requested(); }
-  /// Forgets an answered Ctrl-C, so that the next one is the first again.
-  void reset();
 
  private:
-  void start_watching();
   std::stop_source source_;
   std::jthread watcher_;
 };

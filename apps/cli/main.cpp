@@ -1,5 +1,3 @@
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <new>
 
@@ -11,15 +9,16 @@ namespace {
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
 
-int report(const char* sentence) {
-  fmt::print(stderr, "salient: {}\n", sentence);
+/// Not with fmt, which throws when standard error is gone.
+int report(const char* sentence) noexcept {
+  std::fprintf(stderr, "salient: %s\n", sentence);
   return kFailure;
 }
 
 int run(int argc, char** argv) {
   CLI::App program("Salient makes a language model four times smaller and runs it on the machine you have.", "salient");
   program.set_version_flag("--version", "salient " SALIENT_VERSION);
-  program.require_subcommand(1);
+  program.require_subcommand(0, 1);  // with one required, an unknown name would be called a missing one
   program.get_formatter()->column_width(34);
   program.footer(
       "MODEL is a Hugging Face folder (safetensors, dense or AutoAWQ) or a GGUF file.\n"
@@ -35,14 +34,18 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return program.exit(error) == 0 ? 0 : kUsage;
   }
-  return 0;
+  if (!program.get_subcommands().empty()) return 0;
+  std::fputs(program.help().c_str(), stderr);
+  return kUsage;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+    return report("standard output cannot be written");
   } catch (const salient::core::Error& error) {
     return report(error.what());
   } catch (const std::bad_alloc&) {

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
 
+#include "core/error.h"
 #include "core/os.h"
 #include "kernels/kernels.h"
 
@@ -19,6 +22,17 @@ std::string environment_name(const std::string& flag) {
   return name;
 }
 
+CLI::Validator at_least(int64_t least) {
+  const auto check = [least](const std::string& text) {
+    char* end = nullptr;
+    const double number = std::strtod(text.c_str(), &end);
+    const bool whole_text = end != text.c_str() && *end == '\0';
+    if (whole_text && number >= static_cast<double>(least)) return std::string();
+    return fmt::format("{} was given, expected a number of {} or more", text, least);
+  };
+  return {check, ""};
+}
+
 CLI::Option* add_flag(CLI::App& command, const std::string& name, bool& value, const std::string& help) {
   return command.add_flag(name, value, help)->envname(environment_name(name));
 }
@@ -29,10 +43,11 @@ void RunFlags::add_to(CLI::App& command) {
 }
 
 void SamplingFlags::add_to(CLI::App& command) {
-  add_option(command, "--temperature", options.temperature, "0: always the most likely token");
-  add_option(command, "--top-k", options.top_k, "Keep the K most likely tokens; 0: all");
-  add_option(command, "--top-p", options.top_p, "Keep the most likely tokens up to this probability; 1: all");
-  add_option(command, "--seed", options.seed, "The same seed gives the same text on every machine");
+  add_option(command, "--temperature", options.temperature, "0: always the most likely token")->check(at_least(0));
+  add_option(command, "--top-k", options.top_k, "Keep the K most likely tokens; 0: all")->check(at_least(0));
+  add_option(command, "--top-p", options.top_p, "Keep the most likely tokens up to this probability; 1: all")
+      ->check(at_least(0));
+  add_option(command, "--seed", options.seed, "The same seed gives the same text on every machine")->check(at_least(0));
 }
 
 std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& path) {
@@ -80,6 +95,24 @@ void say_what_runs(const runner::CpuRunner& runner, int threads) {
 
 text::Tokenizer open_tokenizer(const checkpoint::Checkpoint& checkpoint) {
   return {checkpoint.tokenizer_json, checkpoint.path.string()};
+}
+
+std::optional<int32_t> begin_of_sequence(const model::Decoder& decoder) {
+  const checkpoint::Checkpoint& checkpoint = decoder.checkpoint();
+  for (const nlohmann::json* source : {&checkpoint.generation_config, &checkpoint.config}) {
+    const nlohmann::json id = source->value("bos_token_id", nlohmann::json());
+    if (id.is_null()) continue;
+    if (!id.is_number_integer() || id < 0 || id >= decoder.spec().vocab_size) {
+      core::fail(core::ErrorKind::kInvalidInput, "{}: bos_token_id is {}, expected a token id below {}",
+                 checkpoint.path.string(), id.dump(), decoder.spec().vocab_size);
+    }
+    return id.get<int32_t>();
+  }
+  return std::nullopt;
+}
+
+void print_json(const nlohmann::json& document) {
+  fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace salient::cli

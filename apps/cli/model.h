@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
@@ -24,6 +25,8 @@ template <typename T>
 CLI::Option* add_option(CLI::App& command, const std::string& name, T& value, const std::string& help) {
   return command.add_option(name, value, help)->envname(environment_name(name))->capture_default_str();
 }
+/// Checks that a number is `least` or more; says so in words where CLI11's own check prints the largest double.
+CLI::Validator at_least(int64_t least);
 CLI::Option* add_flag(CLI::App& command, const std::string& name, bool& value, const std::string& help);
 
 /// The flags of every command that runs a model.
@@ -50,5 +53,12 @@ core::ProgressCallback show_progress();
 void say_what_runs(const runner::CpuRunner& runner, int threads);
 
 text::Tokenizer open_tokenizer(const checkpoint::Checkpoint& checkpoint);
+
+/// The id of the token that texts begin with; nothing when the model names none. Throws invalid_input when what it
+/// names is no token.
+std::optional<int32_t> begin_of_sequence(const model::Decoder& decoder);
+
+/// Prints a document on standard output; bytes that are not UTF-8 (in a path, say) are replaced.
+void print_json(const nlohmann::json& document);
 
 }  // namespace salient::cli

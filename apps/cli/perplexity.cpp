@@ -78,12 +78,11 @@ std::vector<int32_t> read_tokens(const std::string& name, const Flags& flags, co
     return tokenizer.encode(text.text, true);
   }
   label = "self-written";
-  const auto bos = writer.decoder().checkpoint().generation_config.value("bos_token_id", 0);
   const auto texts = generate::write_self_text(writer,
                                                {.sequences = flags.limit > 0 ? flags.limit : 16,
                                                 .tokens = recipe.window,
                                                 .seed = kSelfTextSeed,
-                                                .first_token = bos},
+                                                .first_token = begin_of_sequence(writer.decoder()).value_or(0)},
                                                show_progress(), stop);
   std::vector<int32_t> tokens;
   for (const auto& text : texts) tokens.insert(tokens.end(), text.begin(), text.end());
@@ -96,9 +95,10 @@ void run(const Flags& flags) {
   core::ThreadPool pool(flags.run.threads);
   const auto model = make_runner(flags.run.model, flags, pool);
   const auto base = flags.base.empty() ? nullptr : make_runner(flags.base, flags, pool);
-  const checkpoint::Checkpoint& checkpoint = model->decoder().checkpoint();
-  const text::Tokenizer tokenizer = open_tokenizer(checkpoint);
-  const int32_t bos = recipe.bos_replaces_first_token ? checkpoint.generation_config.value("bos_token_id", -1) : -1;
+  evaluate::check_window(*model, recipe);
+  if (base) evaluate::check_window(*base, recipe);
+  const text::Tokenizer tokenizer = open_tokenizer(model->decoder().checkpoint());
+  const int32_t bos = recipe.bos_replaces_first_token ? begin_of_sequence(model->decoder()).value_or(-1) : -1;
   std::vector<evaluate::ReportRow> rows;
   for (const std::string& name : flags.data) {
     std::string label;
@@ -109,7 +109,7 @@ void run(const Flags& flags) {
          evaluate::evaluate(*model, base.get(), tokens, recipe, flags.limit, bos, show_progress(), interrupt.token())});
   }
   if (flags.json) {
-    fmt::print("{}\n", evaluate::to_json(rows).dump(2));
+    print_json(evaluate::to_json(rows));
   } else {
     fmt::print("{}", evaluate::format_table(rows));
   }
@@ -123,15 +123,17 @@ void add_perplexity(CLI::App& program) {
       program.add_subcommand("perplexity", "Measure how well a model predicts text, alone or against its base");
   flags->run.add_to(*command);
   add_option(*command, "--data", flags->data,
-             "wikitext2, ptb, a text file, or self: text the base writes by itself; repeatable");
+             "wikitext2, ptb, a text file, or self: text the base writes by itself; repeatable")
+      ->allow_extra_args(false);
   add_option(*command, "--data-dir", flags->data_dir,
              "Folder with wiki.test.raw and ptb.test.txt; else they are downloaded once");
   add_option(*command, "--base", flags->base,
              "The model before quantization: adds difference, KL divergence, agreement");
   add_option(*command, "--recipe", flags->recipe, "paper, sliding, llama.cpp or short");
-  add_option(*command, "--window", flags->window, "Tokens a window, instead of the recipe's");
-  add_option(*command, "--stride", flags->stride, "Tokens between windows, instead of the recipe's");
-  add_option(*command, "--limit", flags->limit, "Windows at most; 0: all")->check(CLI::NonNegativeNumber);
+  add_option(*command, "--window", flags->window, "Tokens a window, instead of the recipe's")->check(at_least(0));
+  add_option(*command, "--stride", flags->stride, "Tokens between windows, instead of the recipe's")
+      ->check(at_least(0));
+  add_option(*command, "--limit", flags->limit, "Windows at most; 0: all")->check(at_least(0));
   add_flag(*command, "--exact", flags->exact, "Keep activations, keys and values in fp32 instead of int8 and fp16");
   add_flag(*command, "--json", flags->json, "Print JSON with the loss of every window");
   command->callback([flags] { run(*flags); });

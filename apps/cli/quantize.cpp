@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
@@ -72,22 +73,28 @@ std::vector<std::vector<int32_t>> cut(const std::vector<int32_t>& ids, int64_t s
 std::vector<std::vector<int32_t>> make_calibration(const Flags& flags,
                                                    const std::shared_ptr<const model::Decoder>& decoder,
                                                    core::ThreadPool& pool, const std::stop_token& stop) {
+  if (flags.tokens > decoder->spec().max_positions) {
+    core::fail(core::ErrorKind::kInvalidInput, "{}: its context holds {} tokens, but --calibration-tokens is {}",
+               decoder->checkpoint().path.string(), decoder->spec().max_positions, flags.tokens);
+  }
   if (flags.calibration.empty()) {
     runner::CpuRunner runner(decoder, pool);
     say_what_runs(runner, pool.size());
     fmt::print(stderr,
                "no --calibration given: the model writes {} x {} tokens itself, in one batch, at temperature 1\n",
                flags.sequences, flags.tokens);
-    const auto bos = decoder->checkpoint().generation_config.value("bos_token_id", 0);
-    return generate::write_self_text(
-        runner, {.sequences = flags.sequences, .tokens = flags.tokens, .seed = flags.seed, .first_token = bos},
-        show_progress(), stop);
+    return generate::write_self_text(runner,
+                                     {.sequences = flags.sequences,
+                                      .tokens = flags.tokens,
+                                      .seed = flags.seed,
+                                      .first_token = begin_of_sequence(*decoder).value_or(0)},
+                                     show_progress(), stop);
   }
   const text::Tokenizer tokenizer = open_tokenizer(decoder->checkpoint());
   const auto calibration =
       cut(tokenizer.encode(read_calibration_text(flags, stop), true), flags.sequences, flags.tokens);
-  fmt::print(stderr, "calibration: {} sequences of {} tokens from {}\n", calibration.size(), flags.tokens,
-             flags.calibration);
+  fmt::print(stderr, "calibration: {} sequences of {} tokens from {}\n", calibration.size(),
+             calibration.empty() ? 0 : calibration.front().size(), flags.calibration);
   return calibration;
 }
 
@@ -126,11 +133,7 @@ void run(Flags& flags) {
   uint64_t bytes_before = 0;
   for (const auto& [name, stored] : decoder->checkpoint().tensors) bytes_before += stored.view.bytes.size();
 
-  // What would fail at the end fails now, before minutes of work.
-  if (fs::exists(flags.options.output)) {
-    core::fail(core::ErrorKind::kInvalidInput, "{}: exists already; name a new folder or remove this one",
-               flags.options.output.string());
-  }
+  quantize::check_quantizable(*decoder, flags.options);
   const int group_size = quantize::choose_group_size(decoder->spec(), flags.options.group_size);
   fmt::print(stderr, "groups of {}{}\n", group_size,
              flags.options.group_size == 0 && group_size != 128
@@ -158,7 +161,7 @@ void run(Flags& flags) {
                        {"seconds", report.seconds},
                        {"resumed_layers", report.resumed_layers},
                        {"layers", report.layers}};
-  fmt::print("{}\n", result.dump(2));
+  print_json(result);
 }
 
 }  // namespace
@@ -171,13 +174,14 @@ void add_quantize(CLI::App& program) {
   add_option(*command, "--method", flags->method, "awq, or rtn: plain rounding")->check(CLI::IsMember({"awq", "rtn"}));
   add_option(*command, "--clip", flags->clip, "Search clipping too: on or off")->check(CLI::IsMember({"on", "off"}));
   add_option(*command, "--group-size", flags->options.group_size,
-             "Weights that share a scale: 128, 64 or 32; 0: the largest that fits");
+             "Weights that share a scale: 128, 64 or 32; 0: the largest that fits")
+      ->check(CLI::IsMember(std::set<int>{0, 32, 64, 128}));
   add_option(*command, "--calibration", flags->calibration,
              "Text file, folder of .txt and .md files, or wikitext2-train; without it the model writes its own");
   add_option(*command, "--data-dir", flags->data_dir, "Folder with wiki.train.raw; else it is downloaded once");
-  add_option(*command, "--calibration-sequences", flags->sequences, "Sequences at most")->check(CLI::PositiveNumber);
-  add_option(*command, "--calibration-tokens", flags->tokens, "Tokens of a sequence")->check(CLI::PositiveNumber);
-  add_option(*command, "--seed", flags->seed, "Of the text the model writes itself");
+  add_option(*command, "--calibration-sequences", flags->sequences, "Sequences at most")->check(at_least(1));
+  add_option(*command, "--calibration-tokens", flags->tokens, "Tokens of a sequence")->check(at_least(1));
+  add_option(*command, "--seed", flags->seed, "Of the text the model writes itself")->check(at_least(0));
   add_flag(*command, "--resume", flags->options.resume, "Go on with an interrupted run of the same settings");
   add_flag(*command, "--json", flags->json, "Print the report of every layer as JSON");
   command->callback([flags] { run(*flags); });

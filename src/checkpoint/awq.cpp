@@ -90,8 +90,7 @@ AwqSettings read_awq_settings(const json& config, const std::string& origin) {
     fail(ErrorKind::kUnsupported, "{}: quantization_config.{} is {}, which is not supported; expected {}", origin,
          field, quantization[field].dump(), expected.dump());
   };
-  const std::string version = quantization.value("version", "gemm");
-  if (version != "gemm" && version != "GEMM") expect("version", "gemm");
+  if (quantization.value("version", json("gemm")) != "GEMM") expect("version", "gemm");
   expect("bits", 4);
   expect("zero_point", true);
   const json group_size = quantization.value("group_size", json(128));
@@ -106,7 +105,8 @@ AwqSettings read_awq_settings(const json& config, const std::string& origin) {
 StoredQuantized describe_awq_linear(const Checkpoint& checkpoint, const std::string& prefix,
                                     const AwqSettings& settings) {
   const StoredTensor& qweight = checkpoint.tensor(prefix + ".qweight");
-  if (qweight.view.dtype != DType::kI32 || qweight.view.shape.size() != 2) {
+  // A tensor without elements may claim any size in its other dimension.
+  if (qweight.view.dtype != DType::kI32 || qweight.view.shape.size() != 2 || qweight.view.bytes.empty()) {
     fail(ErrorKind::kInvalidInput, "{}: tensor {}.qweight is {} [{}], expected I32 [in_features, out_features / 8]",
          checkpoint.path.string(), prefix, core::info_of(qweight.view.dtype).name, fmt::join(qweight.view.shape, ", "));
   }

@@ -52,6 +52,9 @@ AwqWriter::AwqWriter(const fs::path& output, const json& settings, bool resume) 
   const fs::path settings_path = folder_.path() / kSettingsFile;
   if (resume && fs::exists(settings_path)) {
     const json old = read_json(settings_path);
+    if (!old.is_object()) {
+      core::fail(core::ErrorKind::kInvalidInput, "{}: is not a JSON object", settings_path.string());
+    }
     for (const auto& [field, value] : settings.items()) {
       if (old.value(field, json()) == value) continue;
       core::fail(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <system_error>
 
 #include "checkpoint/gguf.h"
 #include "checkpoint/gguf_blocks.h"
@@ -40,7 +41,7 @@ bool holds_numbers(DType dtype) {
 }
 
 /// The stored row that holds logical row `row` (see StoredTensor::rotary_heads).
-int64_t stored_row(int64_t row, int64_t rows, int rotary_heads) {
+int64_t stored_row(int64_t row, int64_t rows, int64_t rotary_heads) {
   if (rotary_heads == 0) return row;
   const int64_t head_dim = rows / rotary_heads;
   const int64_t in_head = row % head_dim;
@@ -73,7 +74,10 @@ std::vector<float> Checkpoint::vector(const std::string& name, int64_t size) con
   check_shape(*this, name, stored, {size});
   std::vector<float> values(size);
   convert_to_float(stored.view.dtype, stored.view.bytes.data(), size, values.data());
-  return values;
+  if (stored.rotary_heads == 0) return values;
+  std::vector<float> ordered(size);
+  for (int64_t row = 0; row < size; ++row) ordered[row] = values[stored_row(row, size, stored.rotary_heads)];
+  return ordered;
 }
 
 core::DenseMatrix Checkpoint::matrix(const std::string& name, int64_t out_features, int64_t in_features) const {
@@ -115,8 +119,12 @@ core::LinearWeights Checkpoint::linear(const std::string& prefix, int64_t out_fe
 }
 
 Checkpoint open_checkpoint(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) fail(ErrorKind::kNotFound, "{}: does not exist", path.string());
-  return std::filesystem::is_directory(path) ? open_safetensors_folder(path) : open_gguf(path);
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status)) {
+    fail(ErrorKind::kNotFound, "{}: does not exist: {}", path.string(), error.message());
+  }
+  return std::filesystem::is_directory(status) ? open_safetensors_folder(path) : open_gguf(path);
 }
 
 }  // namespace salient::checkpoint

@@ -21,7 +21,7 @@ struct StoredTensor {
   /// Above 0 for the q and k projections of llama-architecture GGUF files, which store the rows of each of
   /// this many heads with the two rotary halves interleaved: logical row h*d + half*(d/2) + i is stored row
   /// h*d + 2*i + half.
-  int rotary_heads = 0;
+  int64_t rotary_heads = 0;
 };
 
 /// A quantized linear as its format describes it. The description has been checked; the codes are unpacked when they

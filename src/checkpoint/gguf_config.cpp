@@ -1,5 +1,6 @@
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <utility>
 
 #include "checkpoint/gguf.h"
@@ -15,12 +16,15 @@ namespace {
 
 /// A real number that was stored as fp32, as the shortest decimal that gives the same fp32: 1e-05, not
 /// 9.99999974737875e-06.
-json shortest_number(double stored) {
+json shortest_number(const GgufFile& gguf, const char* key, double stored) {
+  if (!std::isfinite(static_cast<float>(stored))) {
+    fail(ErrorKind::kInvalidInput, "{}: {} is {}, expected a finite number", gguf.file->path().string(), key, stored);
+  }
   std::array<char, 32> text;
   const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), static_cast<float>(stored));
   double value = stored;
   if (error == std::errc()) std::from_chars(text.data(), end, value);
-  if (value == static_cast<double>(static_cast<int64_t>(value))) return static_cast<int64_t>(value);
+  if (value == std::trunc(value) && std::abs(value) < 0x1p53) return static_cast<int64_t>(value);
   return value;
 }
 
@@ -67,6 +71,11 @@ void refuse_what_is_not_understood(const GgufFile& gguf, const std::string& orig
   }
 }
 
+/// GGUF's strings are any bytes; here they become part of JSON documents, whose text is UTF-8.
+json with_valid_text(const json& value) {
+  return json::parse(value.dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
 json make_rope_scaling(const GgufFile& gguf) {
   const std::string type = gguf.string_or("llama.rope.scaling.type", "none");
   if (gguf.tensors.contains("rope_freqs.weight")) return {{"rope_type", "frequencies of rope_freqs.weight"}};
@@ -94,6 +103,8 @@ json make_config(const GgufFile& gguf) {
          "to be the same",
          origin, head_dim);
   }
+  const char* epsilon = "llama.attention.layer_norm_rms_epsilon";
+  const char* theta = "llama.rope.freq_base";
   const auto* tokens = gguf.strings("tokenizer.ggml.tokens");
   json config = {
       {"architectures", {"LlamaForCausalLM"}},
@@ -108,8 +119,8 @@ json make_config(const GgufFile& gguf) {
       {"num_key_value_heads", gguf.integer_or("llama.attention.head_count_kv", heads)},
       {"head_dim", head_dim},
       {"max_position_embeddings", gguf.integer("llama.context_length")},
-      {"rms_norm_eps", shortest_number(gguf.number("llama.attention.layer_norm_rms_epsilon"))},
-      {"rope_theta", shortest_number(gguf.number_or("llama.rope.freq_base", 10000.0))},
+      {"rms_norm_eps", shortest_number(gguf, epsilon, gguf.number(epsilon))},
+      {"rope_theta", shortest_number(gguf, theta, gguf.number_or(theta, 10000.0))},
       {"rope_scaling", make_rope_scaling(gguf)},
       {"tie_word_embeddings", !gguf.tensors.contains("output.weight")},
       {"vocab_size", tokens ? std::ssize(*tokens) : gguf.integer("llama.vocab_size")},
@@ -147,18 +158,21 @@ Checkpoint open_gguf(const std::filesystem::path& path) {
   Checkpoint checkpoint;
   checkpoint.path = path;
   checkpoint.format = "gguf";
-  checkpoint.config = make_config(gguf);
+  checkpoint.config = with_valid_text(make_config(gguf));
   checkpoint.generation_config = make_generation_config(gguf);
   checkpoint.tokenizer_json = make_tokenizer_json(gguf);
-  checkpoint.tokenizer_config = make_tokenizer_config(gguf);
+  checkpoint.tokenizer_config = with_valid_text(make_tokenizer_config(gguf));
   for (auto& [name, stored] : gguf.tensors) {
     std::string part;
     const std::string translated = translate_name(name, part);
-    if (part == "attn_q") stored.rotary_heads = checkpoint.config["num_attention_heads"].get<int>();
-    if (part == "attn_k") stored.rotary_heads = checkpoint.config["num_key_value_heads"].get<int>();
-    if (stored.rotary_heads < 0 || (stored.rotary_heads > 0 && stored.view.shape[0] % (2 * stored.rotary_heads) != 0)) {
-      fail(ErrorKind::kInvalidInput, "{}: tensor {} has {} rows, which {} heads do not divide", path.string(), name,
-           stored.view.shape[0], stored.rotary_heads);
+    if (part == "attn_q" || part == "attn_k") {
+      const int64_t heads = checkpoint.config[part == "attn_q" ? "num_attention_heads" : "num_key_value_heads"];
+      const int64_t rows = stored.view.shape[0];
+      if (heads < 1 || rows % heads != 0 || rows / heads % 2 != 0) {
+        fail(ErrorKind::kInvalidInput, "{}: tensor {} has {} rows, which {} heads do not divide", path.string(), name,
+             rows, heads);
+      }
+      stored.rotary_heads = heads;
     }
     checkpoint.tensors.emplace(translated, std::move(stored));
   }

@@ -15,6 +15,7 @@ using nlohmann::json;
 namespace {
 
 /// Token kinds of tokenizer.ggml.token_type that are not ordinary text.
+constexpr int64_t kUnknown = 2;
 constexpr int64_t kControl = 3;
 constexpr int64_t kUserDefined = 4;
 
@@ -78,8 +79,9 @@ std::vector<std::pair<int64_t, json>> make_added_tokens(const GgufFile& gguf) {
   const auto* types = gguf.integers("tokenizer.ggml.token_type");
   std::vector<std::pair<int64_t, json>> added;
   for (int64_t id = 0; types && id < std::min(std::ssize(*types), std::ssize(tokens)); ++id) {
-    if ((*types)[id] != kControl && (*types)[id] != kUserDefined) continue;
-    added.emplace_back(id, make_added_token(tokens[id], (*types)[id] == kControl));
+    const int64_t type = (*types)[id];
+    if (type != kUnknown && type != kControl && type != kUserDefined) continue;
+    added.emplace_back(id, make_added_token(tokens[id], type != kUserDefined));
   }
   return added;
 }
@@ -114,6 +116,7 @@ json rebuild_merges(const std::vector<std::string>& tokens, const std::vector<do
   std::vector<Merge> merges;
   for (size_t id = 0; id < tokens.size(); ++id) {
     const std::string_view piece = tokens[id];
+    const auto first = std::ssize(merges);
     for (size_t cut = 1; cut < piece.size(); ++cut) {
       if ((static_cast<unsigned char>(piece[cut]) & 0xc0) == 0x80) continue;  // inside a UTF-8 character
       const auto left = ids.find(piece.substr(0, cut));
@@ -121,6 +124,8 @@ json rebuild_merges(const std::vector<std::string>& tokens, const std::vector<do
       if (left == ids.end() || right == ids.end()) continue;
       merges.push_back({scores[id], left->second, right->second});
     }
+    std::sort(merges.begin() + first, merges.end(),
+              [](const Merge& a, const Merge& b) { return std::pair(a.left, a.right) < std::pair(b.left, b.right); });
   }
   std::stable_sort(merges.begin(), merges.end(), [](const Merge& a, const Merge& b) { return a.score > b.score; });
   json result = json::array();

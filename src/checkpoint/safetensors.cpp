@@ -47,6 +47,18 @@ struct Parts {
   std::span<const std::byte> data;
 };
 
+/// Parses a header. A tensor named twice is an error: of a key met twice a JSON object would keep one silently.
+json parse_header(std::string_view text, const std::string& file) {
+  std::set<std::string> names;
+  const auto check_names = [&](int depth, json::parse_event_t event, const json& parsed) {
+    if (depth == 1 && event == json::parse_event_t::key && !names.insert(parsed.get<std::string>()).second) {
+      fail(ErrorKind::kInvalidInput, "{}: its header has the tensor {} twice", file, parsed.get<std::string>());
+    }
+    return true;
+  };
+  return json::parse(text.begin(), text.end(), check_names, /*allow_exceptions=*/false);
+}
+
 Parts split_file(const core::MappedFile& file) {
   const std::string name = file.path().string();
   const auto bytes = file.bytes();
@@ -62,7 +74,7 @@ Parts split_file(const core::MappedFile& file) {
          header_size, rest);
   }
   const auto* text = reinterpret_cast<const char*>(bytes.data() + sizeof header_size);
-  json header = json::parse(text, text + header_size, nullptr, /*allow_exceptions=*/false);
+  json header = parse_header({text, header_size}, name);
   if (!header.is_object()) {
     fail(ErrorKind::kInvalidInput, "{}: its header is not a JSON object: the file is corrupt or not safetensors", name);
   }
@@ -166,10 +178,10 @@ void add_weights(const fs::path& folder, std::map<std::string, StoredTensor>& te
 std::string format_of(const json& config, const std::string& origin) {
   if (!config.contains("quantization_config") || config["quantization_config"].is_null()) return "safetensors";
   const json& quantization = config["quantization_config"];
-  const std::string method = quantization.is_object() ? quantization.value("quant_method", "") : "";
+  const json method = quantization.is_object() ? quantization.value("quant_method", json()) : json();
   if (method != "awq") {
-    fail(ErrorKind::kUnsupported,
-         "{}: quantization_config.quant_method is \"{}\", which is not supported; expected awq", origin, method);
+    fail(ErrorKind::kUnsupported, "{}: quantization_config.quant_method is {}, which is not supported; expected awq",
+         origin, method.dump());
   }
   read_awq_settings(config, origin);
   return "awq";

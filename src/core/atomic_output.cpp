@@ -16,8 +16,8 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), temporary_(path_
 }
 
 AtomicFile::~AtomicFile() {
-  if (handle_ < 0) return;
-  os::close_file(handle_);
+  if (handle_ >= 0) os::close_file(handle_);
+  if (temporary_.empty()) return;
   std::error_code ignored;
   fs::remove(temporary_, ignored);
 }
@@ -34,16 +34,18 @@ void AtomicFile::commit() {
   os::flush_file(handle_, path_);
   os::close_file(std::exchange(handle_, -1));
   os::rename_durably(temporary_, path_);
+  temporary_.clear();
 }
 
 StagedFolder::StagedFolder(fs::path final_path) : final_(std::move(final_path)) {
-  while (!final_.has_filename() && final_.has_parent_path()) final_ = final_.parent_path();
-  if (fs::exists(final_)) {
+  while (!final_.has_filename() && final_.has_relative_path()) final_ = final_.parent_path();
+  if (!final_.has_filename()) fail(ErrorKind::kInvalidInput, "the output folder \"{}\" has no name", final_.string());
+  std::error_code error;
+  if (fs::exists(final_, error)) {
     fail(ErrorKind::kInvalidInput, "{}: exists already; name a new folder or remove this one", final_.string());
   }
   staging_ = final_;
   staging_ += ".partial";
-  std::error_code error;
   fs::create_directories(staging_, error);
   if (error) {
     fail(ErrorKind::kInvalidInput, "{}: the output folder cannot be made: {}", final_.string(), error.message());

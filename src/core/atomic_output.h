@@ -23,7 +23,7 @@ class AtomicFile {
 
  private:
   std::filesystem::path path_;
-  std::filesystem::path temporary_;
+  std::filesystem::path temporary_;  ///< empty once it has become `path_`
   int handle_ = -1;
 };
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <span>
 #include <type_traits>
@@ -22,7 +23,7 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(size_t size)
-      : data_(reinterpret_cast<T*>(size ? allocate_pages(size * sizeof(T)) : nullptr), Free{size}) {}
+      : data_(reinterpret_cast<T*>(size ? allocate_pages(bytes_of(size)) : nullptr), Free{size}) {}
 
   T* data() { return data_.get(); }
   const T* data() const { return data_.get(); }
@@ -33,6 +34,12 @@ class Buffer {
   std::span<const T> span() const { return {data(), size()}; }
 
  private:
+  /// The largest number stands for those that no size_t holds: nobody has that much memory either.
+  static size_t bytes_of(size_t size) {
+    constexpr size_t kMost = std::numeric_limits<size_t>::max();
+    return size > kMost / sizeof(T) ? kMost : size * sizeof(T);
+  }
+
   struct Free {
     size_t size = 0;
     void operator()(T* data) const noexcept { free_pages(reinterpret_cast<std::byte*>(data), size * sizeof(T)); }

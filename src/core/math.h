@@ -21,8 +21,8 @@ inline constexpr float kTaylor[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 
 /// e^x within 2 ulp; 0 below -87 (and for -infinity), e^88 above 88; a NaN gives 0.
 float exp(float x);
 
-/// e^x, ln x and the circular functions in fp64, within about 2 ulp, for finite arguments; log needs x > 0, and
-/// sin and cos |x| below 1e6.
+/// e^x, ln x and the circular functions in fp64, within about 2 ulp, for finite arguments; exp is 0 below -708 and
+/// e^709 above 709, log needs x > 0, and sin and cos |x| below 1e6.
 double exp(double x);
 double log(double x);
 double sin(double x);

@@ -15,7 +15,8 @@ int create_file(const std::filesystem::path& path);
 void write_file(int handle, std::span<const std::byte> bytes, const std::filesystem::path& name);
 void flush_file(int handle, const std::filesystem::path& name);
 void close_file(int handle) noexcept;
-/// Renames and flushes the parent folder, so that the new name survives a power cut.
+/// Renames a file, or a folder once it is flushed, and flushes the parent folder, so that the new name survives a power
+/// cut.
 void rename_durably(const std::filesystem::path& from, const std::filesystem::path& to);
 
 /// The CPUs this process may use: its affinity mask, capped by the cgroup's quota rounded down, at least 1.

@@ -53,6 +53,12 @@ std::vector<std::string> words_of(const char* path) {
   return words;
 }
 
+/// Flushes the names in a folder; a file is left alone.
+void flush_folder(const fs::path& path) {
+  const Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() >= 0) ::fsync(folder.get());
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
@@ -116,10 +122,9 @@ void close_file(int handle) noexcept {
 }
 
 void rename_durably(const fs::path& from, const fs::path& to) {
+  flush_folder(from);
   if (::rename(from.c_str(), to.c_str()) != 0) fail_with_errno(to, "cannot be put in place");
-  const fs::path parent = to.has_parent_path() ? to.parent_path() : fs::path(".");
-  const Descriptor folder(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder.get() >= 0) ::fsync(folder.get());
+  flush_folder(to.has_parent_path() ? to.parent_path() : fs::path("."));
 }
 
 int usable_cpus() {

@@ -7,6 +7,16 @@
 
 namespace salient::core {
 
+namespace {
+
+/// Work goes on when nobody can see how far it is.
+void show(const std::string& text) {
+  std::fputs(text.c_str(), stderr);
+  std::fflush(stderr);
+}
+
+}  // namespace
+
 ProgressPrinter::ProgressPrinter(bool terminal) : terminal_(terminal) {}
 
 ProgressPrinter::~ProgressPrinter() {
@@ -41,17 +51,16 @@ void ProgressPrinter::operator()(const Progress& progress) {
     constexpr int kBarWidth = 24;
     const int64_t total = std::max<int64_t>(progress.total, 1);
     const auto filled = static_cast<int>(kBarWidth * std::min(progress.done, total) / total);
-    fmt::print(stderr, "\r\x1b[K[{:=<{}}{: <{}}] {}", "", filled, "", kBarWidth - filled, text);
+    show(fmt::format("\r\x1b[K[{:=<{}}{: <{}}] {}", "", filled, "", kBarWidth - filled, text));
     line_open_ = true;
     if (last) finish();
   } else {
-    fmt::print(stderr, "{}\n", text);
+    show(text + "\n");
   }
-  std::fflush(stderr);
 }
 
 void ProgressPrinter::finish() {
-  if (line_open_) fmt::print(stderr, "\n");
+  if (line_open_) show("\n");
   line_open_ = false;
 }
 

@@ -8,7 +8,7 @@
 
 namespace salient::core {
 
-/// One step of long work, reported by the library and shown by the program. `rate_unit` is what `done`
+/// One step of long work, reported by the library and shown by the program. `unit` is what `done`
 /// counts, in the plural: "layers", "windows", "bytes".
 struct Progress {
   std::string_view task;
@@ -40,7 +40,7 @@ class ProgressPrinter {
   int64_t done_at_start_ = 0;
 };
 
-/// "1.5 GiB", "932 MiB", "12 KiB": bytes for a person.
+/// "1.50 GiB", "932.0 MiB", "12.5 KiB", "17 bytes": bytes for a person.
 std::string format_bytes(uint64_t bytes);
 /// "1:02:03", "4:05": seconds for a person.
 std::string format_duration(double seconds);

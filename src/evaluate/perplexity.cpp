@@ -20,16 +20,12 @@ namespace {
 /// Positions whose logits are in memory at once.
 constexpr int64_t kBlock = 128;
 
-void check_fits(const CpuRunner& model, std::span<const int32_t> tokens, const Recipe& recipe) {
-  const std::string name = model.decoder().checkpoint().path.string();
-  if (recipe.window > model.spec().max_positions) {
-    fail(ErrorKind::kInvalidInput, "{}: its context holds {} tokens, but the window has {}: give a smaller --window",
-         name, model.spec().max_positions, recipe.window);
-  }
-  const int32_t largest = *std::max_element(tokens.begin(), tokens.end());
-  if (largest >= model.spec().vocab_size) {
-    fail(ErrorKind::kInvalidInput, "{}: its vocabulary has {} tokens, but the tokenizer gave {}", name,
-         model.spec().vocab_size, largest);
+void check_tokens(const CpuRunner& model, std::span<const int32_t> tokens, int32_t replace_first_token) {
+  const auto [smallest, largest] = std::minmax_element(tokens.begin(), tokens.end());
+  for (const int32_t token : {*smallest, *largest, std::max(replace_first_token, 0)}) {
+    if (token >= 0 && token < model.spec().vocab_size) continue;
+    fail(ErrorKind::kInvalidInput, "{}: token {} is outside its vocabulary of {}",
+         model.decoder().checkpoint().path.string(), token, model.spec().vocab_size);
   }
 }
 
@@ -173,13 +169,22 @@ void score_window(CpuRunner& model, const std::vector<float>& hidden, CpuRunner*
 
 }  // namespace
 
+void check_window(const CpuRunner& model, const Recipe& recipe) {
+  if (recipe.window <= model.spec().max_positions) return;
+  fail(ErrorKind::kInvalidInput, "{}: its context holds {} tokens, but the window has {}: give a smaller --window",
+       model.decoder().checkpoint().path.string(), model.spec().max_positions, recipe.window);
+}
+
 Evaluation evaluate(CpuRunner& model, CpuRunner* base, std::span<const int32_t> tokens, const Recipe& recipe,
                     int64_t limit, int32_t replace_first_token, const core::ProgressCallback& progress,
                     std::stop_token stop) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Window> windows = make_windows(recipe, std::ssize(tokens), limit);
-  check_fits(model, tokens, recipe);
-  if (base) check_fits(*base, tokens, recipe);
+  for (const CpuRunner* runner : {&model, base}) {
+    if (!runner) continue;
+    check_window(*runner, recipe);
+    check_tokens(*runner, tokens, replace_first_token);
+  }
   if (base && base->spec().vocab_size != model.spec().vocab_size) {
     fail(ErrorKind::kInvalidInput, "{}: its vocabulary has {} tokens, but the base's has {}",
          model.decoder().checkpoint().path.string(), model.spec().vocab_size, base->spec().vocab_size);

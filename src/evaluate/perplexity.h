@@ -37,6 +37,9 @@ struct Evaluation {
   Divergence divergence;
 };
 
+/// Throws invalid_input when the recipe's windows are longer than the model's context.
+void check_window(const runner::CpuRunner& model, const Recipe& recipe);
+
 /// Scores `tokens` in windows. A resident runner takes one window after the other; a streamed one takes all windows
 /// through each layer, so each weight is read once: the figures are the same bits. With `base`, both models see the
 /// same windows. `replace_first_token` of 0 or more puts that token at each window's start. Throws invalid_input when a

@@ -10,18 +10,19 @@ namespace salient::evaluate {
 
 namespace {
 
+/// Lines with their newlines.
 std::vector<std::string_view> lines_of(std::string_view file) {
   std::vector<std::string_view> lines;
   while (!file.empty()) {
-    const size_t end = file.find('\n');
-    lines.push_back(file.substr(0, end));
-    file.remove_prefix(end == std::string_view::npos ? file.size() : end + 1);
+    const size_t newline = file.find('\n');
+    lines.push_back(file.substr(0, newline == std::string_view::npos ? newline : newline + 1));
+    file.remove_prefix(lines.back().size());
   }
   return lines;
 }
 
 std::string_view trim(std::string_view line) {
-  constexpr std::string_view kSpace = " \t\r";
+  constexpr std::string_view kSpace = " \t\r\n";
   const size_t begin = line.find_first_not_of(kSpace);
   if (begin == std::string_view::npos) return {};
   return line.substr(begin, line.find_last_not_of(kSpace) - begin + 1);
@@ -40,7 +41,7 @@ std::string join_wikitext(std::string_view file) {
   for (const std::string_view line : lines_of(file)) {
     if (!first) text += "\n\n";
     first = false;
-    if (!trim(line).empty()) text.append(line).append("\n");
+    if (!trim(line).empty()) text += line;
   }
   return text;
 }

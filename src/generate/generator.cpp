@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "core/error.h"
+#include "text/decode_stream.h"
 
 namespace salient::generate {
 
@@ -86,7 +87,7 @@ Reply Generator::reply(std::span<const int32_t> prompt, const PieceCallback& on_
   std::vector<float> logits = read_prompt(prompt, reply, stop);
   reply.prompt_seconds = seconds_since(start);
 
-  text::DecodeStream stream = tokenizer_.stream(true);
+  text::DecodeStream stream(tokenizer_, true);
   const auto emit = [&](const std::string& piece) {
     reply.text += piece;
     if (!piece.empty() && on_piece) on_piece(piece);

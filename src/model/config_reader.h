@@ -33,6 +33,8 @@ class ConfigReader {
   /// Throws unsupported for the first field that is known to change the mathematics, was not asked for, and has a value
   /// that does.
   void refuse_what_was_overlooked() const;
+  /// Throws unsupported for the first field that was not asked for.
+  void refuse_what_was_not_asked_for() const;
 
  private:
   const nlohmann::json& required(const std::string& field) const;

@@ -100,12 +100,12 @@ const std::map<std::string_view, Family>& families() {
 }
 
 const Family& find_family(const json& config, const std::string& origin) {
-  const std::string name = config.is_object() ? config.value("model_type", "") : "";
-  const auto found = families().find(name);
+  const json name = config.is_object() ? config.value("model_type", json()) : json();
+  const auto found = families().find(name.is_string() ? name.get_ref<const std::string&>() : "");
   if (found != families().end()) return found->second;
   std::vector<std::string_view> known;
   for (const auto& [family, unused] : families()) known.push_back(family);
-  fail(ErrorKind::kUnsupported, "{}: model_type is \"{}\", which is not supported; expected one of {}", origin, name,
+  fail(ErrorKind::kUnsupported, "{}: model_type is {}, which is not supported; expected one of {}", origin, name.dump(),
        fmt::join(known, ", "));
 }
 
@@ -201,7 +201,7 @@ std::vector<int32_t> read_end_of_sequence(const json& config, const json& genera
     const json& value = (*source)["eos_token_id"];
     std::vector<int32_t> ids;
     for (const json& id : value.is_array() ? value : json::array({value})) {
-      if (!id.is_number_integer()) {
+      if (!id.is_number_integer() || id < 0 || id > INT32_MAX) {
         fail(ErrorKind::kInvalidInput, "{}: eos_token_id is {}, expected a token id or a list of them", origin,
              value.dump());
       }

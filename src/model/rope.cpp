@@ -120,7 +120,8 @@ Rope read_rope(const ConfigReader& parameters, const RopeContext& given) {
   context.theta = parameters.positive_or("rope_theta", context.theta);
   context.rotary_factor = parameters.positive_or("partial_rotary_factor", context.rotary_factor);
   Rope rope = make_rope(context);
-  const char* field = parameters.has("rope_type") ? "rope_type" : "type";
+  const bool old_name = parameters.has("type") && !parameters.has("rope_type");
+  const char* field = old_name ? "type" : "rope_type";
   const std::string type = parameters.text_or(field, "default");
   if (type == "linear") {
     rope.frequencies = divide_all(1 / parameters.positive("factor"), make_wavelengths(context));
@@ -133,6 +134,7 @@ Rope read_rope(const ConfigReader& parameters, const RopeContext& given) {
   } else if (type != "default") {
     parameters.refuse(field, "default, linear, llama3, yarn or longrope");
   }
+  parameters.refuse_what_was_not_asked_for();
   return rope;
 }
 

@@ -29,7 +29,7 @@ class GramAccumulator {
   int64_t width_;
   core::ThreadPool& pool_;
   int64_t tokens_ = 0;
-  core::Buffer<float> sums_;  ///< [width, padded width]; only the part on and below the diagonal's tiles is used
+  core::Buffer<float> sums_;  ///< [width, width]; only the part below the diagonal's blocks, and these, are used
   std::vector<double> magnitudes_;
   core::Buffer<float> transposed_;  ///< [width, kChunk]
   core::Buffer<float> tiles_;       ///< X in tiles of 16 inputs

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <optional>
+#include <system_error>
 
 #include "checkpoint/awq.h"
 #include "checkpoint/awq_writer.h"
+#include "core/atomic_output.h"
 #include "core/error.h"
 #include "quantize/layer_search.h"
 #include "runner/cpu_runner.h"
@@ -27,8 +30,20 @@ std::string part_name(int64_t layer) {
   return fmt::format("layer-{:05}", layer);
 }
 
+/// Tells calibration texts apart (FNV-1a, 64 bits): a file may have changed under the name that was given.
+std::string fingerprint(std::span<const std::vector<int32_t>> calibration) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  const auto add = [&](uint64_t value) { hash = (hash ^ value) * 0x100000001b3u; };
+  for (const auto& sequence : calibration) {
+    add(sequence.size());
+    for (const int32_t token : sequence) add(static_cast<uint32_t>(token));
+  }
+  return fmt::format("{:016x}", hash);
+}
+
 /// Everything the result depends on.
-json make_settings(const model::Decoder& decoder, int group_size, const QuantizeOptions& options) {
+json make_settings(const model::Decoder& decoder, std::span<const std::vector<int32_t>> calibration, int group_size,
+                   const QuantizeOptions& options) {
   json files = json::object();
   for (const auto& [name, stored] : decoder.checkpoint().tensors) {
     const auto& path = stored.file->path();
@@ -40,7 +55,8 @@ json make_settings(const model::Decoder& decoder, int group_size, const Quantize
           {"clip", awq && options.clip},
           {"group_size", group_size},
           {"files", files},
-          {"calibration", awq ? options.identity : json()}};
+          {"calibration", awq ? options.identity : json()},
+          {"calibration_tokens", awq ? json(fingerprint(calibration)) : json()}};
 }
 
 /// A matrix that stays dense, as fp16.
@@ -119,17 +135,32 @@ json to_json(const std::vector<SearchReport>& report) {
   return list;
 }
 
-void check_source(const model::Decoder& decoder, std::span<const std::vector<int32_t>> calibration, Method method) {
+void check_calibration(const model::Decoder& decoder, std::span<const std::vector<int32_t>> calibration) {
   const std::string path = decoder.checkpoint().path.string();
-  if (decoder.checkpoint().format == "awq") {
-    fail(ErrorKind::kInvalidInput, "{}: is quantized already; quantize the model it was made from", path);
-  }
-  if (method == Method::kRoundToNearest) return;
+  const DecoderSpec& spec = decoder.spec();
   if (calibration.empty()) fail(ErrorKind::kInvalidInput, "AWQ needs calibration text, and there is none");
   for (const auto& sequence : calibration) {
-    if (std::ssize(sequence) > decoder.spec().max_positions) {
+    if (sequence.empty()) fail(ErrorKind::kInvalidInput, "{}: a calibration sequence is empty", path);
+    if (std::ssize(sequence) > spec.max_positions) {
       fail(ErrorKind::kInvalidInput, "{}: a calibration sequence has {} tokens, but its context holds {}", path,
-           sequence.size(), decoder.spec().max_positions);
+           sequence.size(), spec.max_positions);
+    }
+    for (const int32_t token : sequence) {
+      if (token >= 0 && token < spec.vocab_size) continue;
+      fail(ErrorKind::kInvalidInput, "{}: calibration token {} is outside its vocabulary of {}", path, token,
+           spec.vocab_size);
+    }
+  }
+}
+
+/// A weight that is no number would make every error NaN, and no candidate better than another.
+void check_finite(DenseLayer& layer, const DecoderSpec& spec, const std::string& origin) {
+  const auto slots = model::linear_slots(spec);
+  const auto linears = layer.linears();
+  for (size_t i = 0; i < linears.size(); ++i) {
+    for (const float weight : linears[i]->weights.values) {
+      if (std::isfinite(weight)) continue;
+      fail(ErrorKind::kInvalidInput, "{}{}.weight holds {}: the model is damaged", origin, slots[i].name, weight);
     }
   }
 }
@@ -190,19 +221,32 @@ int choose_group_size(const DecoderSpec& spec, int wanted) {
   fail(ErrorKind::kInvalidInput, "group size is {}, expected 128, 64 or 32", wanted);
 }
 
+void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& options) {
+  if (decoder.checkpoint().format == "awq") {
+    fail(ErrorKind::kInvalidInput, "{}: is quantized already; quantize the model it was made from",
+         decoder.checkpoint().path.string());
+  }
+  choose_group_size(decoder.spec(), options.group_size);
+  const core::StagedFolder folder(options.output);
+  std::error_code not_empty;
+  std::filesystem::remove(folder.path(), not_empty);  // what an interrupted run left stays
+}
+
 QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
                         std::span<const std::vector<int32_t>> calibration, const QuantizeOptions& options,
                         core::ThreadPool& pool) {
   const auto start = std::chrono::steady_clock::now();
   const DecoderSpec& spec = decoder->spec();
-  check_source(*decoder, calibration, options.method);
+  const bool awq = options.method == Method::kAwq;
+  check_quantizable(*decoder, options);
+  if (awq) check_calibration(*decoder, calibration);
   QuantizeReport report;
   report.group_size = choose_group_size(spec, options.group_size);
   report.layers = json::array();
-  checkpoint::AwqWriter writer(options.output, make_settings(*decoder, report.group_size, options), options.resume);
+  checkpoint::AwqWriter writer(options.output, make_settings(*decoder, calibration, report.group_size, options),
+                               options.resume);
   if (!writer.has_part(kOuterPart)) writer.write_part(kOuterPart, make_outer_tensors(*decoder));
 
-  const bool awq = options.method == Method::kAwq;
   std::optional<CalibrationPass> pass;
   if (awq) pass.emplace(decoder, calibration, options.stop, pool);
   std::vector<std::string> parts = {kOuterPart};
@@ -215,6 +259,7 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
       if (awq) pass->run_layer(i, nullptr);
     } else {
       DenseLayer dense(decoder->layer(i), pool);
+      check_finite(dense, spec, decoder->checkpoint().path.string() + ": tensor " + model::layer_prefix(i));
       QuantizedLayer quantized;
       if (awq) {
         LayerStatistics statistics(spec, pool);

@@ -44,11 +44,15 @@ struct QuantizeReport {
 /// has one for the whole model. Throws unsupported when none fits, naming the input that does not divide.
 int choose_group_size(const model::DecoderSpec& spec, int wanted);
 
+/// Throws what `quantize` would throw for this model, group size and output, before work on calibration begins.
+void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& options);
+
 /// Quantizes the linears of every layer to int4 and writes an AutoAWQ folder; embeddings, head and norms stay fp16.
 /// Layers stream from the checkpoint's mapping: memory is that of one layer and of the calibration tokens' hidden
 /// states. `calibration` holds token ids, each sequence at most the model's context; it is not looked at for rtn.
-/// Throws invalid_input (output exists, model is quantized already, no calibration), unsupported, or cancelled: then
-/// what was finished is kept for a resumed run.
+/// Throws invalid_input (output exists, model is quantized already or holds weights that are no numbers, calibration
+/// missing, too long or outside the vocabulary), unsupported, or cancelled: then what was finished is kept for a
+/// resumed run.
 QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
                         std::span<const std::vector<int32_t>> calibration, const QuantizeOptions& options,
                         core::ThreadPool& pool);

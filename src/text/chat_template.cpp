@@ -11,6 +11,12 @@ using nlohmann::ordered_json;
 
 namespace {
 
+/// The text of a field; empty when there is none.
+std::string text_of(const nlohmann::json& object, const char* field) {
+  const auto found = object.find(field);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 /// The template's source: a string, or the one named "default" of a list.
 std::string find_source(const nlohmann::json& config) {
   if (!config.is_object() || !config.contains("chat_template")) return {};
@@ -18,7 +24,7 @@ std::string find_source(const nlohmann::json& config) {
   if (value.is_string()) return value.get<std::string>();
   if (!value.is_array()) return {};
   for (const nlohmann::json& entry : value) {
-    if (entry.is_object() && entry.value("name", "") == "default") return entry.value("template", "");
+    if (entry.is_object() && text_of(entry, "name") == "default") return text_of(entry, "template");
   }
   return {};
 }
@@ -30,17 +36,23 @@ ChatTemplate::ChatTemplate(const nlohmann::json& tokenizer_config, const std::st
   if (source_.empty()) {
     core::fail(core::ErrorKind::kUnsupported, "{}: has no chat template, so it is not a chat model", origin_);
   }
+  salient_text error{};
+  if (!salient_template_check(source_.data(), source_.size(), &error)) {
+    core::fail(core::ErrorKind::kInvalidInput, "{}: chat_template does not parse: {}", origin_, take(error));
+  }
   ordered_json variables = ordered_json::object();
   for (const auto& [name, value] : tokenizer_config.items()) {
     if (!name.ends_with("_token")) continue;
     if (value.is_string()) variables[name] = value.get<std::string>();
-    if (value.is_object() && value.contains("content")) variables[name] = value["content"].get<std::string>();
+    if (value.is_object() && value.contains("content")) variables[name] = text_of(value, "content");
   }
-  special_tokens_json_ = variables.dump();
+  variables["tools"] = nullptr;
+  variables["documents"] = nullptr;
+  variables_json_ = variables.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
 std::string ChatTemplate::render(const std::vector<Message>& messages, bool add_generation_prompt) const {
-  ordered_json context = ordered_json::parse(special_tokens_json_);
+  ordered_json context = ordered_json::parse(variables_json_);
   context["messages"] = ordered_json::array();
   for (const Message& message : messages) {
     context["messages"].push_back({{"role", message.role}, {"content", message.content}});

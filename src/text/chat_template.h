@@ -14,9 +14,9 @@ struct Message {
 };
 
 /// A model's chat template (Jinja), rendered as transformers' apply_chat_template does it: trim_blocks and
-/// lstrip_blocks on, `raise_exception`, `strftime_now`, `tojson`, Python's string and dict methods, and the
-/// special tokens (bos_token, eos_token, ...) as variables. A template is a stranger's program: it runs with a fuel
-/// limit, and its failures are errors that quote its own message.
+/// lstrip_blocks on, `raise_exception`, `strftime_now`, `tojson`, Python's string and dict methods, the special tokens
+/// (bos_token, eos_token, ...) as variables, and `tools` and `documents` as None. A template is a stranger's program:
+/// it runs with a fuel limit, and its failures are errors that quote its own message.
 class ChatTemplate {
  public:
   /// From the fields of tokenizer_config.json: `chat_template` (a string, or a list of {name, template}, of which
@@ -31,7 +31,7 @@ class ChatTemplate {
  private:
   std::string origin_;
   std::string source_;
-  std::string special_tokens_json_;
+  std::string variables_json_;  ///< those that are the same in every conversation
 };
 
 }  // namespace salient::text

@@ -58,29 +58,4 @@ int32_t Tokenizer::vocab_size() const {
   return static_cast<int32_t>(salient_tokenizer_vocab_size(handle_->tokenizer));
 }
 
-DecodeStream Tokenizer::stream(bool skip_special_tokens) const {
-  return {*this, skip_special_tokens};
-}
-
-std::string DecodeStream::push(int32_t id) {
-  constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // what decode gives for an unfinished character
-  ids_.push_back(id);
-  const std::string text = tokenizer_->decode(ids_, skip_special_tokens_);
-  if (text.size() <= emitted_bytes_ || text.ends_with(kReplacement)) return {};
-  const std::string piece = text.substr(emitted_bytes_);
-  ids_.erase(ids_.begin(), ids_.begin() + static_cast<int64_t>(emitted_tokens_));
-  emitted_tokens_ = ids_.size();
-  emitted_bytes_ = tokenizer_->decode(ids_, skip_special_tokens_).size();
-  return piece;
-}
-
-std::string DecodeStream::finish() {
-  const std::string text = tokenizer_->decode(ids_, skip_special_tokens_);
-  const std::string piece = text.size() > emitted_bytes_ ? text.substr(emitted_bytes_) : "";
-  ids_.clear();
-  emitted_tokens_ = 0;
-  emitted_bytes_ = 0;
-  return piece;
-}
-
 }  // namespace salient::text

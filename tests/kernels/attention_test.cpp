@@ -61,18 +61,18 @@ TEST_P(AttentionKernels, AreTheSameBitsHoweverRowsAreBatched) {
     std::vector<float> together(queries.size());
     std::vector<float> alone(queries.size());
     const auto expected_rows = make_rows(queries, expected, head_dim);
-    kScalarKernels.attend_f16(expected_rows.data(), std::ssize(kRanges), cache.half_view(), head_dim, 0.125f);
+    kScalarKernels.attend_f16(expected_rows.data(), std::ssize(kRanges), cache.half_view(), head_dim, 0.125f, 0.0f);
     const auto together_rows = make_rows(queries, together, head_dim);
-    set().attend_f16(together_rows.data(), std::ssize(kRanges), cache.half_view(), head_dim, 0.125f);
+    set().attend_f16(together_rows.data(), std::ssize(kRanges), cache.half_view(), head_dim, 0.125f, 0.0f);
     expect_same_bits(expected, together);
     for (const AttentionRow& row : make_rows(queries, alone, head_dim)) {
-      set().attend_f16(&row, 1, cache.half_view(), head_dim, 0.125f);
+      set().attend_f16(&row, 1, cache.half_view(), head_dim, 0.125f, 0.0f);
     }
     expect_same_bits(expected, alone);
     // The numbers are the same, so the results are.
-    kScalarKernels.attend_f32(together_rows.data(), std::ssize(kRanges), cache.float_view(), head_dim, 0.125f);
+    kScalarKernels.attend_f32(together_rows.data(), std::ssize(kRanges), cache.float_view(), head_dim, 0.125f, 0.0f);
     expect_same_bits(expected, together);
-    set().attend_f32(together_rows.data(), std::ssize(kRanges), cache.float_view(), head_dim, 0.125f);
+    set().attend_f32(together_rows.data(), std::ssize(kRanges), cache.float_view(), head_dim, 0.125f, 0.0f);
     expect_same_bits(expected, together);
   }
 }
@@ -81,20 +81,27 @@ TEST_P(AttentionKernels, AreSoftmaxAttention) {
   const int64_t head_dim = 32;
   const Cache cache(random_halves(3 * 2 * kPageKeys * head_dim), head_dim);
   const auto queries = random_floats(kRanges.size() * head_dim);
-  std::vector<float> outputs(queries.size());
-  const auto rows = make_rows(queries, outputs, head_dim);
-  set().attend_f16(rows.data(), std::ssize(rows), cache.half_view(), head_dim, 0.3f);
-  for (const AttentionRow& row : rows) {
-    std::vector<double> sum(head_dim);
-    double weights = 0;
-    for (int64_t key = row.first_key; key < row.end_key; ++key) {
-      double dot = 0;
-      for (int64_t d = 0; d < head_dim; ++d) dot += row.query[d] * double{cache.key(key, d)};
-      const double weight = std::exp(dot * 0.3);
-      weights += weight;
-      for (int64_t d = 0; d < head_dim; ++d) sum[d] += weight * cache.value(key, d);
+  for (const float cap : {0.0f, 1.5f}) {
+    std::vector<float> outputs(queries.size());
+    std::vector<float> reference(queries.size());
+    const auto rows = make_rows(queries, outputs, head_dim);
+    set().attend_f16(rows.data(), std::ssize(rows), cache.half_view(), head_dim, 0.3f, cap);
+    kScalarKernels.attend_f16(make_rows(queries, reference, head_dim).data(), std::ssize(rows), cache.half_view(),
+                              head_dim, 0.3f, cap);
+    expect_same_bits(reference, outputs);
+    for (const AttentionRow& row : rows) {
+      std::vector<double> sum(head_dim);
+      double weights = 0;
+      for (int64_t key = row.first_key; key < row.end_key; ++key) {
+        double score = 0;
+        for (int64_t d = 0; d < head_dim; ++d) score += row.query[d] * double{cache.key(key, d)} * 0.3;
+        if (cap > 0) score = cap * std::tanh(score / cap);
+        const double weight = std::exp(score);
+        weights += weight;
+        for (int64_t d = 0; d < head_dim; ++d) sum[d] += weight * cache.value(key, d);
+      }
+      for (int64_t d = 0; d < head_dim; ++d) EXPECT_NEAR(row.output[d], sum[d] / weights, 1e-5);
     }
-    for (int64_t d = 0; d < head_dim; ++d) EXPECT_NEAR(row.output[d], sum[d] / weights, 1e-5);
   }
 }
 

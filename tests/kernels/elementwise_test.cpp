@@ -33,32 +33,82 @@ TEST(RmsNormReference, MatchesItsFormula) {
 }
 
 TEST_P(ElementwiseKernels, RotationIsTheSameBits) {
-  for (const int64_t head_dim : {16, 32, 64, 96, 128}) {
-    const auto cos = random_floats(head_dim / 2);
-    const auto sin = random_floats(head_dim / 2);
+  for (const auto [head_dim, rotary_dim] : std::vector<std::pair<int64_t, int64_t>>{
+           {16, 16}, {32, 32}, {32, 12}, {64, 64}, {80, 32}, {96, 96}, {128, 96}, {128, 128}}) {
+    const auto cos = random_floats(rotary_dim / 2);
+    const auto sin = random_floats(rotary_dim / 2);
     auto expected = random_floats(3 * head_dim);
     auto actual = expected;
-    kScalarKernels.rotate(expected.data(), cos.data(), sin.data(), 3, head_dim);
-    set().rotate(actual.data(), cos.data(), sin.data(), 3, head_dim);
+    kScalarKernels.rotate(expected.data(), cos.data(), sin.data(), 3, head_dim, rotary_dim);
+    set().rotate(actual.data(), cos.data(), sin.data(), 3, head_dim, rotary_dim);
     expect_same_bits(expected, actual);
   }
 }
 
-TEST_P(ElementwiseKernels, SiluIsTheSameBitsAndSafeFarOut) {
+TEST_P(ElementwiseKernels, LayerNormIsTheSameBitsAndItsFormula) {
   for (const int64_t size : kSizes) {
-    auto gate = random_floats(size, 10.0f);
-    gate[0] = size % 2 ? -1e4f : 1e4f;
-    const auto up = random_floats(size);
+    const auto x = random_floats(size, 5.0f);
+    const auto weight = random_floats(size);
+    const auto bias = random_floats(size);
     std::vector<float> expected(size);
     std::vector<float> actual(size);
-    kScalarKernels.silu_multiply(gate.data(), up.data(), size, expected.data());
-    set().silu_multiply(gate.data(), up.data(), size, actual.data());
+    kScalarKernels.layer_norm(x.data(), weight.data(), bias.data(), 1e-5f, size, expected.data());
+    set().layer_norm(x.data(), weight.data(), bias.data(), 1e-5f, size, actual.data());
     expect_same_bits(expected, actual);
+    double mean = 0;
+    double variance = 0;
+    for (const float value : x) mean += value / static_cast<double>(size);
+    for (const float value : x) variance += std::pow(value - mean, 2) / static_cast<double>(size);
     for (int64_t i = 0; i < size; ++i) {
-      const double g = gate[i];
-      EXPECT_NEAR(expected[i], g / (1 + std::exp(-g)) * up[i], 2e-6 * std::abs(g * up[i]) + 1e-30);
+      EXPECT_NEAR(expected[i], (x[i] - mean) / std::sqrt(variance + 1e-5) * weight[i] + bias[i], 2e-5);
     }
   }
+}
+
+/// One function of a single number, against the reference's bits and its formula.
+template <typename Apply, typename Formula>
+void expect_function(const KernelSet& set, const std::vector<float>& x, double tolerance, Apply apply,
+                     Formula formula) {
+  std::vector<float> expected = x;
+  std::vector<float> actual = x;
+  apply(kScalarKernels, expected);
+  apply(set, actual);
+  expect_same_bits(expected, actual);
+  for (size_t i = 0; i < x.size(); ++i) {
+    EXPECT_NEAR(expected[i], formula(double{x[i]}), tolerance * (1e-6 + std::abs(x[i]))) << x[i];
+  }
+}
+
+TEST_P(ElementwiseKernels, ActivationsAreTheSameBitsAndSafeFarOut) {
+  for (const int64_t size : kSizes) {
+    auto x = random_floats(size, 4.0f);
+    x[0] = size % 2 ? -1e4f : 1e4f;
+    expect_function(
+        set(), x, 2e-6, [](const KernelSet& kernels, auto& y) { kernels.silu(y.data(), std::ssize(y)); },
+        [](double v) { return v / (1 + std::exp(-v)); });
+    expect_function(
+        set(), x, 2e-6, [](const KernelSet& kernels, auto& y) { kernels.gelu(y.data(), std::ssize(y)); },
+        [](double v) { return v / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v))); });
+  }
+}
+
+TEST_P(ElementwiseKernels, SoftCapIsTheSameBitsAndItsFormula) {
+  for (const int64_t size : kSizes) {
+    auto x = random_floats(size, 40.0f);
+    x[0] = size % 2 ? -1e4f : 1e4f;
+    expect_function(
+        set(), x, 2e-5, [](const KernelSet& kernels, auto& y) { kernels.soft_cap(y.data(), std::ssize(y), 30.0f); },
+        [](double v) { return 30 * std::tanh(v / 30); });
+  }
+}
+
+TEST_P(ElementwiseKernels, ProductsAreTheSameBits) {
+  const auto y = random_floats(100);
+  const auto x = random_floats(100);
+  auto actual = x;
+  set().multiply(y.data(), 99, actual.data());
+  for (int i = 0; i < 99; ++i) EXPECT_EQ(actual[i], x[i] * y[i]);
+  EXPECT_EQ(actual[99], x[99]);
 }
 
 TEST_P(ElementwiseKernels, HalvesAreTheSameBitsAndFinite) {

@@ -74,39 +74,60 @@ TEST(DenseReference, MatchesAPlainDoubleSum) {
   }
 }
 
-/// Random int4 weights in tiles, and the plain codes they came from.
-struct Int4Case {
+/// Random quantized weights in tiles, and the plain codes they came from.
+struct QuantizedCase {
   std::vector<uint8_t> plain;  ///< [rows][columns]
   std::vector<uint8_t> codes;
   std::vector<float> scales;
   std::vector<uint8_t> zeros;
-  Int4Tiles tiles() const { return {codes.data(), scales.data(), zeros.data(), rows, columns, group_size}; }
+  std::vector<float> offsets;
+  int bits;
   int64_t rows;
   int64_t columns;
   int group_size;
+  QuantizedTiles tiles(bool with_offsets = false) const {
+    return {codes.data(),
+            scales.data(),
+            with_offsets ? nullptr : zeros.data(),
+            with_offsets ? offsets.data() : nullptr,
+            rows,
+            columns,
+            group_size};
+  }
+  int64_t line_of(int64_t row, int64_t column) const {
+    const int64_t step = 32 / bits;
+    return row / kLanes * (columns / step) + column / step;
+  }
 };
 
+KernelSet::QuantizedMultiply multiply_of(const KernelSet& set, int bits) {
+  return bits == 4 ? set.multiply_int4 : set.multiply_int8;
+}
+
 template <typename Random>
-Int4Case make_int4(int64_t rows, int64_t columns, int group_size, Random random_int) {
-  Int4Case c;
+QuantizedCase make_quantized(int bits, int64_t rows, int64_t columns, int group_size, Random random_int) {
+  QuantizedCase c;
+  c.bits = bits;
   c.rows = rows;
   c.columns = columns;
   c.group_size = group_size;
-  const int64_t groups = columns / group_size;
+  const int largest = (1 << bits) - 1;
   c.plain.resize(rows * columns);
-  for (uint8_t& code : c.plain) code = static_cast<uint8_t>(random_int(0, 15));
-  c.codes.resize(tiles_of(rows) * columns * kLanes / 2);
+  for (uint8_t& code : c.plain) code = static_cast<uint8_t>(random_int(0, largest));
+  c.codes.resize(tiles_of(rows) * columns * kLanes * bits / 8);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t column = 0; column < columns; ++column) {
-      const int64_t line = row / kLanes * (columns / 8) + column / 8;
-      uint8_t& byte = c.codes[line * 64 + row % kLanes * 4 + column % 4];
-      byte = static_cast<uint8_t>(byte | c.plain[row * columns + column] << (column % 8 < 4 ? 0 : 4));
+      uint8_t& byte = c.codes[c.line_of(row, column) * 64 + row % kLanes * 4 + column % 4];
+      const bool high = bits == 4 && column % 8 >= 4;
+      byte = static_cast<uint8_t>(byte | c.plain[row * columns + column] << (high ? 4 : 0));
     }
   }
-  c.scales.resize(tiles_of(rows) * groups * kLanes);
+  c.scales.resize(tiles_of(rows) * (columns / group_size) * kLanes);
   c.zeros.resize(c.scales.size());
+  c.offsets.resize(c.scales.size());
   for (float& scale : c.scales) scale = static_cast<float>(random_int(-50, 100)) * 1e-3f;
-  for (uint8_t& zero : c.zeros) zero = static_cast<uint8_t>(random_int(0, 15));
+  for (uint8_t& zero : c.zeros) zero = static_cast<uint8_t>(random_int(0, largest));
+  for (float& offset : c.offsets) offset = static_cast<float>(random_int(-70, 60)) * 1e-2f;
   return c;
 }
 
@@ -129,53 +150,70 @@ Activations quantize(const KernelSet& set, const std::vector<float>& x, int64_t 
   return a;
 }
 
-TEST_P(MatrixKernels, Int4ProductsAreTheSameBits) {
-  for (const int group_size : {16, 32, 64, 128}) {
-    for (const Shape& shape : {Shape{16, 128, 1}, Shape{40, 256, 3}, Shape{100, 384, 9}, Shape{7, 128, 5}}) {
-      const Int4Case c =
-          make_int4(shape.rows, shape.columns, group_size, [&](int a, int b) { return random_int(a, b); });
-      const auto x = random_floats(shape.tokens * shape.columns, 3.0f);
-      const Activations a = quantize(kScalarKernels, x, shape.tokens, shape.columns, group_size);
-      std::vector<float> expected(shape.tokens * shape.rows);
-      std::vector<float> actual(expected.size());
-      kScalarKernels.multiply_int4(c.tiles(), 0, tiles_of(shape.rows), a.view(), shape.tokens, expected.data(),
+TEST_P(MatrixKernels, QuantizedProductsAreTheSameBits) {
+  for (const int bits : {4, 8}) {
+    for (const int group_size : {16, 32, 64, 128}) {
+      for (const Shape& shape : {Shape{16, 128, 1}, Shape{40, 256, 3}, Shape{100, 384, 9}, Shape{7, 128, 5}}) {
+        const QuantizedCase c =
+            make_quantized(bits, shape.rows, shape.columns, group_size, [&](int a, int b) { return random_int(a, b); });
+        const auto x = random_floats(shape.tokens * shape.columns, 3.0f);
+        const Activations a = quantize(kScalarKernels, x, shape.tokens, shape.columns, group_size);
+        for (const bool offsets : {false, true}) {
+          std::vector<float> expected(shape.tokens * shape.rows);
+          std::vector<float> actual(expected.size());
+          multiply_of(kScalarKernels, bits)(c.tiles(offsets), 0, tiles_of(shape.rows), a.view(), shape.tokens,
+                                            expected.data(), shape.rows);
+          multiply_of(set(), bits)(c.tiles(offsets), 0, tiles_of(shape.rows), a.view(), shape.tokens, actual.data(),
                                    shape.rows);
-      set().multiply_int4(c.tiles(), 0, tiles_of(shape.rows), a.view(), shape.tokens, actual.data(), shape.rows);
-      expect_same_bits(expected, actual);
+          expect_same_bits(expected, actual);
+        }
+      }
     }
   }
 }
 
 TEST_P(MatrixKernels, ExtremeCodesAndActivationsDoNotSaturate) {
-  Int4Case c = make_int4(16, 128, 128, [](int, int high) { return high; });
-  Activations a{std::vector<int8_t>(128, 127), {1.0f}, {127 * 128}};
-  for (const int8_t value : {int8_t{127}, int8_t{-127}}) {
-    std::fill(a.values.begin(), a.values.end(), value);
-    a.sums[0] = 128 * value;
-    std::fill(c.zeros.begin(), c.zeros.end(), uint8_t{0});
-    std::fill(c.scales.begin(), c.scales.end(), 1.0f);
-    std::vector<float> y(16);
-    set().multiply_int4(c.tiles(), 0, 1, a.view(), 1, y.data(), 16);
-    for (const float result : y) EXPECT_EQ(result, 15.0f * 128.0f * static_cast<float>(value));
+  for (const int bits : {4, 8}) {
+    for (const bool lowest : {false, true}) {
+      QuantizedCase c = make_quantized(bits, 16, 128, 128, [lowest](int low, int high) { return lowest ? low : high; });
+      Activations a{std::vector<int8_t>(128, 127), {1.0f}, {127 * 128}};
+      for (const int8_t value : {int8_t{127}, int8_t{-127}}) {
+        std::fill(a.values.begin(), a.values.end(), value);
+        a.sums[0] = 128 * value;
+        std::fill(c.zeros.begin(), c.zeros.end(), uint8_t{1});
+        std::fill(c.scales.begin(), c.scales.end(), 1.0f);
+        std::vector<float> y(16);
+        multiply_of(set(), bits)(c.tiles(), 0, 1, a.view(), 1, y.data(), 16);
+        const float code = lowest ? 0.0f : static_cast<float>((1 << bits) - 1);
+        for (const float result : y) EXPECT_EQ(result, (code - 1.0f) * 128.0f * static_cast<float>(value));
+      }
+    }
   }
 }
 
-TEST(Int4Reference, IsTheProductOfDequantizedFactors) {
-  int next = 0;
-  const Int4Case c = make_int4(20, 64, 32, [&](int low, int high) { return low + (next += 7) % (high - low + 1); });
-  std::vector<float> x(64);
-  for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i)) * 4.0f;
-  const Activations a = quantize(kScalarKernels, x, 1, 64, 32);
-  std::vector<float> y(20);
-  kScalarKernels.multiply_int4(c.tiles(), 0, 2, a.view(), 1, y.data(), 20);
-  for (int64_t row = 0; row < 20; ++row) {
-    double sum = 0;
-    for (int64_t column = 0; column < 64; ++column) {
-      const int64_t index = (row / kLanes * 2 + column / 32) * kLanes + row % kLanes;
-      const double weight = (c.plain[row * 64 + column] - c.zeros[index]) * double{c.scales[index]};
-      sum += weight * a.values[column] * double{a.scales[column / 32]};
+TEST(QuantizedReference, IsTheProductOfDequantizedFactors) {
+  for (const int bits : {4, 8}) {
+    int next = 0;
+    const QuantizedCase c =
+        make_quantized(bits, 20, 64, 32, [&](int low, int high) { return low + (next += 7) % (high - low + 1); });
+    std::vector<float> x(64);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i)) * 4.0f;
+    const Activations a = quantize(kScalarKernels, x, 1, 64, 32);
+    for (const bool offsets : {false, true}) {
+      std::vector<float> y(20);
+      multiply_of(kScalarKernels, bits)(c.tiles(offsets), 0, 2, a.view(), 1, y.data(), 20);
+      for (int64_t row = 0; row < 20; ++row) {
+        double sum = 0;
+        for (int64_t column = 0; column < 64; ++column) {
+          const int64_t index = (row / kLanes * 2 + column / 32) * kLanes + row % kLanes;
+          const double code = c.plain[row * 64 + column];
+          const double weight = offsets ? code * double{c.scales[index]} + double{c.offsets[index]}
+                                        : (code - c.zeros[index]) * double{c.scales[index]};
+          sum += weight * a.values[column] * double{a.scales[column / 32]};
+        }
+        EXPECT_NEAR(y[row], sum, 1e-5 * (1 + std::fabs(sum)) * (1 << bits));
+      }
     }
-    EXPECT_NEAR(y[row], sum, 1e-4);
   }
 }
 

@@ -145,16 +145,30 @@ TEST_F(CpuRunnerTest, ATokenOutsideTheVocabularyIsRefusedAndChangesNothing) {
   EXPECT_EQ(sequence.length(), 0);
 }
 
-TEST(CpuLinear, AQuantizedLinearIsItsDequantizedMatrixUpToInt8Rounding) {
+/// A small matrix with 4 or 8 bits, with zero points or offsets, its columns in order or not.
+core::QuantizedTensor make_quantized(int bits, bool offsets, bool reordered) {
   core::QuantizedTensor weights;
   weights.out_features = 24;
   weights.in_features = 64;
+  weights.bits = bits;
   weights.group_size = 32;
-  for (int i = 0; i < 24 * 64; ++i) weights.codes.push_back(static_cast<uint8_t>(i * 7 % 16));
+  for (int i = 0; i < 24 * 64; ++i) weights.codes.push_back(static_cast<uint8_t>(i * 7 % (1 << bits)));
   for (int i = 0; i < 24 * 2; ++i) {
     weights.scales.push_back(0.01f * static_cast<float>(i % 5 + 1));
-    weights.zeros.push_back(static_cast<uint8_t>(i % 16));
+    if (offsets) weights.offsets.push_back(0.03f * static_cast<float>(i % 7 - 3));
+    if (!offsets) weights.zeros.push_back(static_cast<uint8_t>(i % (1 << bits)));
   }
+  for (int i = 0; reordered && i < 64; ++i) weights.column_input.push_back(i * 5 % 64);
+  return weights;
+}
+
+class QuantizedCpuLinear : public testing::TestWithParam<std::tuple<int, bool, bool>> {};
+INSTANTIATE_TEST_SUITE_P(Kinds, QuantizedCpuLinear,
+                         testing::Combine(testing::Values(4, 8), testing::Bool(), testing::Bool()));
+
+TEST_P(QuantizedCpuLinear, IsItsDequantizedMatrixUpToInt8Rounding) {
+  const auto [bits, offsets, reordered] = GetParam();
+  const core::QuantizedTensor weights = make_quantized(bits, offsets, reordered);
   core::ThreadPool pool(2);
   const core::LinearWeights linear{weights, {}};
   const CpuLinear rounded(linear, Activations::kInt8, pool);
@@ -166,8 +180,7 @@ TEST(CpuLinear, AQuantizedLinearIsItsDequantizedMatrixUpToInt8Rounding) {
   std::vector<float> y(2 * 24);
   std::vector<float> z(2 * 24);
   LinearStage stage(pool);
-  const LinearStage::Output outputs[] = {{&rounded, y.data(), 24}, {&exact, z.data(), 24}};
-  stage.run(x.data(), 2, outputs);
+  stage.run(x.data(), 2, {{&rounded, y.data(), 24}, {&exact, z.data(), 24}});
   std::vector<float> row(64);
   for (int64_t out = 0; out < 24; ++out) {
     weights.dequantize_rows(out, 1, row.data());
@@ -177,8 +190,8 @@ TEST(CpuLinear, AQuantizedLinearIsItsDequantizedMatrixUpToInt8Rounding) {
       sum += double{row[i]} * x[64 + i];
       magnitude += std::fabs(row[i]);
     }
-    EXPECT_NEAR(z[24 + out], sum, 1e-5);
-    EXPECT_NEAR(y[24 + out], sum, magnitude / 127 / 2 + 1e-5);
+    EXPECT_NEAR(z[24 + out], sum, 1e-5 * (1 + magnitude));
+    EXPECT_NEAR(y[24 + out], sum, magnitude / 127 / 2 + 1e-5 * (1 + magnitude));
   }
 }
 

@@ -45,7 +45,10 @@ std::string identifier(const testing::TestParamInfo<const char*>& model) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, Goldens,
-                         testing::Values("llama-tied", "llama-untied-sharded", "mistral-v02", "mistral-nemo"),
+                         testing::Values("gemma2", "gemma3", "llama-tied", "llama-untied-sharded", "llama3-rope",
+                                         "mistral-nemo", "mistral-swa", "mistral-v02", "phi2", "phi3-128k",
+                                         "phi3-128k-su", "phi3-4k", "phi3-hd96", "phi3-medium", "phi3-medium-128k",
+                                         "qwen2", "qwen3"),
                          identifier);
 
 TEST_P(Goldens, LogitsAreTheReferences) {

@@ -1,13 +1,15 @@
 // Shows tests in other languages what Salient sees inside a model.
 //   model_probe logits MODEL IDS OUT [--exact]   fp32 logits [tokens, vocab_size] of token ids, one a line in IDS
-//   model_probe linear MODEL PREFIX OUT          fp32 weights [out_features, in_features] of one linear
+//   model_probe linears MODEL OUT                fp32 weights of the linears of all layers, as safetensors
 //   model_probe encode MODEL TEXT OUT            token ids of the text file, one a line
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <string>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/safetensors_writer.h"
 #include "core/error.h"
 #include "runner/cpu_runner.h"
 #include "text/tokenizer.h"
@@ -34,18 +36,25 @@ void write_logits(const std::string& model, const std::string& ids_path, const s
   write_floats(out, runner.forward(std::span(&run, 1)));
 }
 
-void write_linear(const std::string& model, const std::string& prefix, const std::string& out) {
+void write_linears(const std::string& model, const std::string& out) {
   const model::Decoder decoder(std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(model)));
+  std::vector<checkpoint::OutputTensor> tensors;
   for (int64_t i = 0; i < decoder.spec().layers; ++i) {
     for (const model::LinearSlot& slot : model::linear_slots(decoder.spec())) {
-      if (model::layer_prefix(i) + slot.name != prefix) continue;
-      const core::LinearWeights weights = decoder.layer(i).*slot.weights;
+      if (slot.first_row > 0) continue;  // what is stored as one is shown as one
+      const core::LinearWeights weights =
+          decoder.checkpoint().linear(model::layer_prefix(i) + slot.name, slot.stored_rows, slot.in_features);
       std::vector<float> values(weights.out_features() * weights.in_features());
       weights.read_rows(0, weights.out_features(), values.data());
-      return write_floats(out, values);
+      checkpoint::OutputTensor tensor{model::layer_prefix(i) + slot.name,
+                                      core::DType::kF32,
+                                      {weights.out_features(), weights.in_features()},
+                                      std::vector<std::byte>(values.size() * sizeof(float))};
+      std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+      tensors.push_back(std::move(tensor));
     }
   }
-  core::fail(core::ErrorKind::kNotFound, "{}: has no linear {}", model, prefix);
+  checkpoint::write_safetensors(out, tensors);
 }
 
 void write_ids(const std::string& model, const std::string& text_path, const std::string& out) {
@@ -62,10 +71,15 @@ void write_ids(const std::string& model, const std::string& text_path, const std
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   try {
-    if (words.size() < 4) core::fail(core::ErrorKind::kInvalidInput, "expected logits|linear|encode MODEL INPUT OUT");
-    if (words[0] == "logits") write_logits(words[1], words[2], words[3], words.size() > 4 && words[4] == "--exact");
-    if (words[0] == "linear") write_linear(words[1], words[2], words[3]);
-    if (words[0] == "encode") write_ids(words[1], words[2], words[3]);
+    if (words.size() == 3 && words[0] == "linears") {
+      write_linears(words[1], words[2]);
+    } else if (words.size() >= 4 && words[0] == "logits") {
+      write_logits(words[1], words[2], words[3], words.size() > 4 && words[4] == "--exact");
+    } else if (words.size() == 4 && words[0] == "encode") {
+      write_ids(words[1], words[2], words[3]);
+    } else {
+      core::fail(core::ErrorKind::kInvalidInput, "expected linears MODEL OUT, or logits or encode MODEL INPUT OUT");
+    }
   } catch (const core::Error& error) {
     std::fprintf(stderr, "model_probe: %s\n", error.what());
     return 1;

@@ -37,14 +37,14 @@ impl From<Vec<u32>> for Ids {
 /// `text` came from this crate and was not freed before.
 #[no_mangle]
 pub unsafe extern "C" fn salient_text_free(text: Text) {
-    drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(text.data, text.size)));
+    guard_value((), || drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(text.data, text.size))));
 }
 
 /// # Safety
 /// `ids` came from this crate and was not freed before.
 #[no_mangle]
 pub unsafe extern "C" fn salient_ids_free(ids: Ids) {
-    drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(ids.data, ids.size)));
+    guard_value((), || drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut(ids.data, ids.size))));
 }
 
 /// UTF-8 text handed in by C++.
@@ -59,26 +59,36 @@ pub unsafe fn borrow_text<'a>(data: *const u8, size: usize) -> Result<&'a str, S
         .map_err(|error| format!("the text is not UTF-8: byte {} is wrong", error.valid_up_to()))
 }
 
+/// Runs `body`; a panic ends here and becomes a sentence.
+fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    static QUIET: Once = Once::new();
+    // What the default hook would print is in the sentence.
+    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+    catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+            .unwrap_or_default();
+        format!("an internal error was caught: {text}")
+    })
+}
+
 /// Runs `body`; its error, or a panic's message, becomes the sentence in `error`, and the result false.
 ///
 /// # Safety
 /// `error` is valid for writing.
 pub unsafe fn guard(error: *mut Text, body: impl FnOnce() -> Result<(), String>) -> bool {
-    static QUIET: Once = Once::new();
-    // A panic is reported through `error`; the default hook would print it as well.
-    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
-    let message = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => return true,
-        Ok(Err(message)) => message,
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-                .unwrap_or_default();
-            format!("an internal error was caught: {text}")
+    match catch(body).and_then(|result| result) {
+        Ok(()) => true,
+        Err(message) => {
+            error.write(message.into());
+            false
         }
-    };
-    error.write(message.into());
-    false
+    }
+}
+
+/// For what has no way to report an error: a panic gives `otherwise`.
+pub fn guard_value<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
+    catch(body).unwrap_or(otherwise)
 }

@@ -2,9 +2,29 @@
 
 use std::str::FromStr;
 
-use crate::ffi::{borrow_text, guard, Ids, Text};
+use crate::ffi::{borrow_text, guard, guard_value, Ids, Text};
 
-pub struct Tokenizer(tokenizers::Tokenizer);
+pub struct Tokenizer {
+    tokenizer: tokenizers::Tokenizer,
+    vocab_size: u32,
+}
+
+fn parse(json: &str) -> Result<Tokenizer, String> {
+    let mut tokenizer = tokenizers::Tokenizer::from_str(json).map_err(|error| error.to_string())?;
+    // A file may ask for cutting or padding, which its author wanted for training batches.
+    tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
+    tokenizer.with_padding(None);
+    let highest = tokenizer.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
+    let vocab_size = match highest {
+        // The ids of tensors and of the C++ side are signed.
+        Some((token, id)) if id >= i32::MAX as u32 => {
+            return Err(format!("token \"{token}\" has the id {id}, expected less than {}", i32::MAX))
+        }
+        Some((_, id)) => id + 1,
+        None => 0,
+    };
+    Ok(Tokenizer { tokenizer, vocab_size })
+}
 
 /// # Safety
 /// As in `salient_rust.h`; so for every function here.
@@ -17,18 +37,14 @@ pub unsafe extern "C" fn salient_tokenizer_new(
 ) -> bool {
     guard(error, || {
         let json = borrow_text(json, json_size)?;
-        let mut parsed = tokenizers::Tokenizer::from_str(json).map_err(|error| error.to_string())?;
-        // A file may ask for cutting or padding, which its author wanted for training batches.
-        parsed.with_truncation(None).map_err(|error| error.to_string())?;
-        parsed.with_padding(None);
-        tokenizer.write(Box::into_raw(Box::new(Tokenizer(parsed))));
+        tokenizer.write(Box::into_raw(Box::new(parse(json)?)));
         Ok(())
     })
 }
 
 #[no_mangle]
 pub unsafe extern "C" fn salient_tokenizer_free(tokenizer: *mut Tokenizer) {
-    drop(Box::from_raw(tokenizer));
+    guard_value((), || drop(Box::from_raw(tokenizer)));
 }
 
 #[no_mangle]
@@ -43,7 +59,7 @@ pub unsafe extern "C" fn salient_tokenizer_encode(
     guard(error, || {
         let text = borrow_text(text, text_size)?;
         let encoding =
-            (*tokenizer).0.encode_fast(text, add_special_tokens).map_err(|error| error.to_string())?;
+            (*tokenizer).tokenizer.encode_fast(text, add_special_tokens).map_err(|error| error.to_string())?;
         ids.write(encoding.get_ids().to_vec().into());
         Ok(())
     })
@@ -60,11 +76,8 @@ pub unsafe extern "C" fn salient_tokenizer_decode(
 ) -> bool {
     guard(error, || {
         let ids = if count == 0 { &[] } else { std::slice::from_raw_parts(ids, count) };
-        if let Some(unknown) = ids.iter().find(|id| (*tokenizer).0.id_to_token(**id).is_none()) {
-            return Err(format!("token {unknown} is not in the vocabulary"));
-        }
         let decoded =
-            (*tokenizer).0.decode(ids, skip_special_tokens).map_err(|error| error.to_string())?;
+            (*tokenizer).tokenizer.decode(ids, skip_special_tokens).map_err(|error| error.to_string())?;
         text.write(decoded.into());
         Ok(())
     })
@@ -76,13 +89,15 @@ pub unsafe extern "C" fn salient_tokenizer_id_of(
     token: *const u8,
     token_size: usize,
 ) -> i64 {
-    borrow_text(token, token_size)
-        .ok()
-        .and_then(|token| (*tokenizer).0.token_to_id(token))
-        .map_or(-1, i64::from)
+    guard_value(-1, || {
+        borrow_text(token, token_size)
+            .ok()
+            .and_then(|token| (*tokenizer).tokenizer.token_to_id(token))
+            .map_or(-1, i64::from)
+    })
 }
 
 #[no_mangle]
 pub unsafe extern "C" fn salient_tokenizer_vocab_size(tokenizer: *const Tokenizer) -> u32 {
-    (*tokenizer).0.get_vocab(true).values().max().map_or(0, |highest| highest + 1)
+    (*tokenizer).vocab_size
 }

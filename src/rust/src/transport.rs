@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::ffi::{borrow_text, guard, Text};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// For one read: a server that says nothing for this long is gone.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// For a whole request: what is fetched here are texts of a few megabytes.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -21,9 +23,15 @@ fn sentence(error: impl std::fmt::Display) -> String {
 }
 
 /// Appends to what `path` holds already, where the server can go on from there; starts again where it cannot.
-fn download(url: &str, path: &str, mut progress: impl FnMut(u64, u64) -> bool) -> Result<(), String> {
+fn download(
+    url: &str,
+    path: &str,
+    status: &mut u16,
+    mut progress: impl FnMut(u64, u64) -> bool,
+) -> Result<(), String> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_per_read(Some(READ_TIMEOUT))
         .timeout_global(Some(REQUEST_TIMEOUT))
         .http_status_as_error(false)
         .user_agent(concat!("salient/", env!("CARGO_PKG_VERSION")))
@@ -35,13 +43,19 @@ fn download(url: &str, path: &str, mut progress: impl FnMut(u64, u64) -> bool) -
         request = request.header("Range", format!("bytes={have}-"));
     }
     let mut response = request.call().map_err(sentence)?;
-    let status = response.status().as_u16();
-    let resumed = status == 206;
-    if !resumed && status != 200 {
-        if status == 416 {
+    *status = response.status().as_u16();
+    let resumed = *status == 206;
+    if !resumed && *status != 200 {
+        if *status == 416 {
             std::fs::remove_file(path).map_err(sentence)?;
         }
         return Err(format!("the server answered {}", response.status()));
+    }
+    if resumed {
+        let range = response.headers().get("Content-Range").and_then(|value| value.to_str().ok()).unwrap_or("");
+        if !range.starts_with(&format!("bytes {have}-")) {
+            return Err(format!("the server answered with the range \"{range}\", expected one from byte {have}"));
+        }
     }
     let length = response.body().content_length().unwrap_or(0);
     let mut done = if resumed { have } else { 0 };
@@ -97,12 +111,13 @@ pub unsafe extern "C" fn salient_download(
     path_size: usize,
     progress: Progress,
     context: *mut c_void,
+    status: *mut u16,
     error: *mut Text,
 ) -> bool {
     guard(error, || {
-        download(borrow_text(url, url_size)?, borrow_text(path, path_size)?, |done, total| {
-            progress(context, done, total)
-        })
+        status.write(0);
+        let (url, path) = (borrow_text(url, url_size)?, borrow_text(path, path_size)?);
+        download(url, path, &mut *status, |done, total| progress(context, done, total))
     })
 }
 

@@ -1,0 +1,187 @@
+#include "model/decoder_spec.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support/expect_error.h"
+
+namespace salient::model {
+namespace {
+
+using core::ErrorKind;
+using nlohmann::json;
+using tests::expect_error;
+
+/// What a config cannot do without.
+json smallest_config() {
+  return {{"model_type", "llama"},   {"vocab_size", 1000},           {"hidden_size", 128},
+          {"intermediate_size", 96}, {"num_hidden_layers", 3},       {"num_attention_heads", 4},
+          {"rms_norm_eps", 1e-6},    {"max_position_embeddings", 77}};
+}
+
+DecoderSpec read(const json& changes = json::object(), const json& generation_config = json::object()) {
+  json config = smallest_config();
+  config.update(changes);
+  return read_decoder_spec(config, generation_config, "config.json");
+}
+
+/// A config whose `field` is `value` must be refused, naming both.
+void expect_refused(const std::string& field, const json& value, ErrorKind kind) {
+  expect_error(kind, {"config.json: " + field + " is " + value.dump()}, [&] { read({{field, value}}); });
+}
+
+TEST(DecoderSpec, HasTheFieldsOfTheConfig) {
+  const DecoderSpec spec = read({{"model_type", "mistral"},
+                                 {"num_key_value_heads", 2},
+                                 {"head_dim", 64},
+                                 {"rope_theta", 500000},
+                                 {"tie_word_embeddings", true},
+                                 {"hidden_act", "silu"}});
+  EXPECT_EQ(spec.family, "mistral");
+  EXPECT_EQ(spec.vocab_size, 1000);
+  EXPECT_EQ(spec.hidden_size, 128);
+  EXPECT_EQ(spec.intermediate_size, 96);
+  EXPECT_EQ(spec.layers, 3);
+  EXPECT_EQ(spec.heads, 4);
+  EXPECT_EQ(spec.kv_heads, 2);
+  EXPECT_EQ(spec.head_dim, 64);
+  EXPECT_EQ(spec.max_positions, 77);
+  EXPECT_EQ(spec.norm_epsilon, 1e-6f);
+  EXPECT_EQ(spec.rope_theta, 500000.0);
+  EXPECT_TRUE(spec.tied_embeddings);
+  EXPECT_EQ(spec.query_size(), 256);
+  EXPECT_EQ(spec.kv_size(), 128);
+}
+
+TEST(DecoderSpec, HasTheDefaultsOfTransformers) {
+  const DecoderSpec spec = read();
+  EXPECT_EQ(spec.kv_heads, 4);
+  EXPECT_EQ(spec.head_dim, 32);
+  EXPECT_EQ(spec.rope_theta, 10000.0);
+  EXPECT_FALSE(spec.tied_embeddings);
+  EXPECT_TRUE(spec.end_of_sequence.empty());
+}
+
+TEST(DecoderSpec, TakesNullForAbsent) {
+  const DecoderSpec spec = read({{"num_key_value_heads", nullptr},
+                                 {"head_dim", nullptr},
+                                 {"rope_theta", nullptr},
+                                 {"rope_parameters", nullptr},
+                                 {"rope_scaling", nullptr},
+                                 {"sliding_window", nullptr},
+                                 {"tie_word_embeddings", nullptr},
+                                 {"eos_token_id", nullptr}});
+  EXPECT_EQ(spec.kv_heads, 4);
+  EXPECT_EQ(spec.head_dim, 32);
+  EXPECT_EQ(spec.rope_theta, 10000.0);
+}
+
+TEST(DecoderSpec, NamesAFieldThatIsMissing) {
+  for (const char* field : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                            "num_attention_heads", "rms_norm_eps", "max_position_embeddings"}) {
+    json config = smallest_config();
+    config.erase(field);
+    expect_error(ErrorKind::kInvalidInput, {std::string("config.json: ") + field + " is missing"},
+                 [&] { read_decoder_spec(config, json::object(), "config.json"); });
+  }
+}
+
+TEST(DecoderSpec, RefusesSizesThatAreNotPossible) {
+  for (const char* field : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                            "num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings"}) {
+    for (const json& value : {json(0), json(-1), json(1.5), json("8"), json(true), json::array({8}),
+                              json(uint64_t{1} << 32), json(~uint64_t{0})}) {
+      expect_refused(field, value, ErrorKind::kInvalidInput);
+    }
+  }
+}
+
+TEST(DecoderSpec, RefusesNumbersThatAreNotAboveZero) {
+  for (const char* field : {"rms_norm_eps", "rope_theta"}) {
+    for (const json& value : {json(0), json(-1.0), json("1e-5"), json(true)}) {
+      expect_refused(field, value, ErrorKind::kInvalidInput);
+    }
+  }
+}
+
+TEST(DecoderSpec, RefusesAFlagThatIsNoBool) {
+  expect_refused("tie_word_embeddings", 1, ErrorKind::kInvalidInput);
+  expect_refused("tie_word_embeddings", "true", ErrorKind::kInvalidInput);
+}
+
+TEST(DecoderSpec, RefusesOtherFamilies) {
+  for (const json& family : {json("gpt2"), json(""), json(7), json()}) {
+    expect_error(ErrorKind::kUnsupported, {"config.json: model_type is ", family.dump(), "llama, mistral"}, [&] {
+      read({{"model_type", family}});
+    });
+  }
+  for (const json& config : {json(), json::array({1}), json("llama"), json::object()}) {
+    expect_error(ErrorKind::kUnsupported, {"config.json: model_type is "},
+                 [&] { read_decoder_spec(config, json::object(), "config.json"); });
+  }
+}
+
+TEST(DecoderSpec, RefusesOtherMathematics) {
+  expect_refused("hidden_act", "gelu", ErrorKind::kUnsupported);
+  expect_refused("sliding_window", 4096, ErrorKind::kUnsupported);
+  expect_refused("partial_rotary_factor", 0.5, ErrorKind::kUnsupported);
+  expect_refused("pretraining_tp", 2, ErrorKind::kUnsupported);
+  expect_refused("rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}, ErrorKind::kUnsupported);
+  EXPECT_NO_THROW(read({{"partial_rotary_factor", 1.0}, {"pretraining_tp", 1}}));
+}
+
+TEST(DecoderSpec, ReadsRopeParameters) {
+  EXPECT_EQ(read({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 123.0}}}}).rope_theta, 123.0);
+  EXPECT_EQ(read({{"rope_parameters", json::object()}}).rope_theta, 10000.0);
+  EXPECT_EQ(read({{"rope_parameters", {{"rope_type", "default"}}}, {"rope_theta", 456.0}}).rope_theta, 456.0);
+}
+
+TEST(DecoderSpec, RefusesRopeParametersOfOtherMathematics) {
+  const auto expect_part_refused = [](const json& parameters, const std::string& field, ErrorKind kind) {
+    expect_error(kind, {"config.json: rope_parameters", field}, [&] { read({{"rope_parameters", parameters}}); });
+  };
+  expect_part_refused({{"rope_type", "yarn"}}, "rope_type is \"yarn\"", ErrorKind::kUnsupported);
+  expect_part_refused({{"type", "linear"}, {"factor", 4.0}}, "factor", ErrorKind::kUnsupported);
+  expect_part_refused({{"full_attention", {{"rope_theta", 1e6}}}}, "full_attention", ErrorKind::kUnsupported);
+  expect_part_refused({{"rope_theta", -1.0}}, "rope_theta is -1.0", ErrorKind::kInvalidInput);
+  expect_part_refused(7, "is 7", ErrorKind::kInvalidInput);
+  expect_part_refused(json::array(), "is []", ErrorKind::kInvalidInput);
+}
+
+TEST(DecoderSpec, RefusesHeadsThatDoNotFit) {
+  expect_error(ErrorKind::kInvalidInput, {"num_attention_heads is 4", "num_key_value_heads, 3"}, [] {
+    read({{"num_key_value_heads", 3}});
+  });
+  expect_error(ErrorKind::kInvalidInput, {"num_attention_heads is 4", "num_key_value_heads, 8"}, [] {
+    read({{"num_key_value_heads", 8}});
+  });
+  expect_error(ErrorKind::kInvalidInput, {"hidden_size is 130", "num_attention_heads, 4"}, [] {
+    read({{"hidden_size", 130}});
+  });
+  for (const int head_dim : {8, 24, 272, 512}) {
+    expect_error(ErrorKind::kUnsupported, {"head_dim is " + std::to_string(head_dim), "16 up to 256"}, [&] {
+      read({{"head_dim", head_dim}});
+    });
+  }
+  EXPECT_EQ(read({{"hidden_size", 130}, {"head_dim", 256}}).head_dim, 256);
+}
+
+TEST(DecoderSpec, EndsRepliesAsTheGenerationConfigSays) {
+  using Ids = std::vector<int32_t>;
+  EXPECT_EQ(read({{"eos_token_id", 2}}).end_of_sequence, (Ids{2}));
+  EXPECT_EQ(read({{"eos_token_id", {2, 5}}}).end_of_sequence, (Ids{2, 5}));
+  EXPECT_EQ(read({{"eos_token_id", 2}}, {{"eos_token_id", {7, 8}}}).end_of_sequence, (Ids{7, 8}));
+  EXPECT_EQ(read({{"eos_token_id", 2}}, {{"eos_token_id", nullptr}}).end_of_sequence, (Ids{2}));
+  EXPECT_EQ(read(json::object(), {{"eos_token_id", 9}}).end_of_sequence, (Ids{9}));
+}
+
+TEST(DecoderSpec, RefusesAnEndThatIsNoTokenId) {
+  for (const json& value : {json("</s>"), json(1.5), json::array({1, "2"}), json{{"id", 1}}, json(-1),
+                            json(uint64_t{1} << 32), json::array({1, ~uint64_t{0}})}) {
+    expect_refused("eos_token_id", value, ErrorKind::kInvalidInput);
+  }
+}
+
+}  // namespace
+}  // namespace salient::model

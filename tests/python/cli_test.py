@@ -1,0 +1,377 @@
+"""The command line as programs and people use it: help, exit codes, JSON, determinism, interruptions."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+
+import program
+import tiny_model
+
+COMMANDS = ["inspect", "quantize", "perplexity", "generate", "chat"]
+TEXT = "the quick brown fox jumps over the lazy dog and runs away from all the hounds " * 20
+
+
+class FlagTest(program.ProgramTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = tiny_model.write_model(cls.folder / "model")
+
+    def test_help_is_no_error(self):
+        overview = self.run_well("--help").stdout
+        for command in COMMANDS:
+            self.assertIn(command, overview)
+            text = self.run_well(command, "--help").stdout
+            self.assertIn("MODEL", text)
+            self.assertRegex(text, r"(?m)^  --\w+")
+            if command != "inspect":
+                self.assertIn("(Env:SALIENT_THREADS)", text.replace("\n", "").replace(" ", ""))
+        self.assertRegex(self.run_well("--version").stdout, r"^salient \d+\.\d+")
+
+    def test_without_a_command_shows_the_help_and_fails(self):
+        result = program.run()
+        self.assertEqual(result.returncode, 2)
+        for command in COMMANDS:
+            self.assertIn(command, result.stderr)
+
+    def test_usage_errors_end_with_2_and_name_what_is_wrong(self):
+        for arguments, named in [
+            (["fly"], "fly"),
+            (["inspect"], "MODEL"),
+            (["inspect", self.model, "--nonsense"], "--nonsense"),
+            (["generate", self.model], "--prompt"),
+            (["generate", self.model, "--prompt", "a", "--max-tokens", "many"], "--max-tokens: many"),
+            (["quantize", self.model], "--output"),
+            (["quantize", self.model, "--output", "x", "--method", "gptq"], "gptq"),
+            (["quantize", self.model, "--output", "x", "--group-size", "100"], "100"),
+        ]:
+            with self.subTest(arguments=arguments):
+                result = program.run(*arguments)
+                self.assertEqual(result.returncode, 2, result.stderr)
+                self.assertIn(named, result.stderr)
+
+    def test_negative_numbers_are_usage_errors(self):
+        flags = {
+            "generate": ["threads", "max-tokens", "context", "temperature", "top-k", "top-p", "seed"],
+            "chat": ["threads", "max-tokens", "context", "temperature", "top-k", "top-p", "seed"],
+            "perplexity": ["threads", "window", "stride", "limit"],
+            "quantize": ["threads", "group-size", "calibration-sequences", "calibration-tokens", "seed"],
+        }
+        for command, names in flags.items():
+            required = {"generate": ["--prompt", "a"], "quantize": ["--output", "x"]}.get(command, [])
+            for name in names:
+                with self.subTest(command=command, flag=name):
+                    result = program.run(command, self.model, *required, f"--{name}", "-1")
+                    self.assertEqual(result.returncode, 2, result.stderr)
+                    self.assertIn(f"--{name}", result.stderr)
+                    self.assertLess(len(result.stderr), 200)
+
+    def test_every_flag_has_an_environment_twin_and_the_flag_wins(self):
+        def count(*arguments, **env):
+            result = self.run_well("generate", self.model, "--prompt", "a", "--json", *arguments, env=env)
+            return json.loads(result.stdout)["generated_tokens"]
+
+        self.assertEqual(count(SALIENT_MAX_TOKENS="5"), 5)
+        self.assertEqual(count("--max-tokens", "7", SALIENT_MAX_TOKENS="5"), 7)
+        result = program.run("generate", self.model, "--prompt", "a", env={"SALIENT_MAX_TOKENS": "many"})
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("many", result.stderr)
+
+    def test_a_standard_output_that_cannot_be_written_is_an_error(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            for arguments in (["inspect", self.model], ["generate", self.model, "--prompt", "a", "--json"]):
+                self.expect_sentence(program.run(*arguments, stdout=full), "standard output")
+
+    def test_a_standard_error_that_cannot_be_written_is_no_crash(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            self.assertEqual(program.run("inspect", self.folder / "none", stderr=full).returncode, 1)
+
+    def test_a_reader_that_leaves_ends_the_program_quietly(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        result = program.run("generate", self.model, "--prompt", "a", "--max-tokens", "500", stdout=writer)
+        os.close(writer)
+        self.assertIn(result.returncode, (-signal.SIGPIPE, 1))
+        self.assertNotIn("terminate", result.stderr)
+
+
+class ModelTest(program.ProgramTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = tiny_model.write_model(cls.folder / "model")
+        cls.gguf = cls.folder / "model.gguf"
+        tiny_model.write_gguf(cls.gguf)
+        cls.text = cls.folder / "text.txt"
+        cls.text.write_text(TEXT)
+        cls.small = cls.folder / "small"
+        result = program.run("quantize", cls.model, "--output", cls.small, "--calibration", cls.text,
+                             "--calibration-tokens", "64", "--json")
+        assert result.returncode == 0, result.stderr
+        cls.report = json.loads(result.stdout)
+
+    def generate(self, model, *arguments, **env):
+        result = self.run_well("generate", model, "--prompt", "the quick", "--max-tokens", "40", "--json", *arguments,
+                               env=env)
+        return json.loads(result.stdout)
+
+    def test_inspect_says_what_a_model_is(self):
+        about = json.loads(self.run_well("inspect", self.model, "--json").stdout)
+        expected = {"model": str(self.model), "format": "safetensors", "family": "llama", "layers": 2,
+                    "hidden_size": 64, "intermediate_size": 128, "heads": 4, "kv_heads": 2, "head_dim": 16,
+                    "vocab_size": 257, "context": 1024, "tied_embeddings": False, "has_tokenizer": True,
+                    "has_chat_template": True}
+        self.assertEqual({field: about[field] for field in expected}, expected)
+        tensors = tiny_model.make_tensors(tiny_model.make_config())
+        self.assertEqual(about["bytes"], sum(values.nbytes for values in tensors.values()))
+        listed = json.loads(self.run_well("inspect", self.model, "--json", "--tensors").stdout)["tensors"]
+        self.assertEqual({entry["name"]: entry["shape"] for entry in listed},
+                         {name: list(values.shape) for name, values in tensors.items()})
+        self.assertIn("lm_head.bias", self.run_well("inspect", self.model, "--tensors").stdout)
+        self.assertEqual(json.loads(self.run_well("inspect", self.gguf, "--json").stdout)["format"], "gguf")
+        small = json.loads(self.run_well("inspect", self.small, "--json").stdout)
+        self.assertEqual((small["format"], small["group_size"]), ("awq", 64))
+
+    def test_generate_repeats_itself_for_the_same_seed_only(self):
+        first = self.generate(self.model, "--seed", "1")
+        self.assertEqual(len(first["ids"]), 40)
+        self.assertEqual(first["finish_reason"], "length")
+        self.assertEqual(first["prompt_tokens"], len("the quick"))
+        self.assertEqual(first["text"].encode(), bytes(first["ids"]))  # a token is a byte
+        self.assertEqual(self.generate(self.model, "--seed", "1")["ids"], first["ids"])
+        self.assertNotEqual(self.generate(self.model, "--seed", "2")["ids"], first["ids"])
+        greedy = [self.generate(self.model, "--temperature", "0", "--seed", seed)["ids"] for seed in "12"]
+        self.assertEqual(greedy[0], greedy[1])
+
+    def test_generate_prints_the_text_and_reads_standard_input(self):
+        expected = self.generate(self.model)["text"]
+        plain = self.run_well("generate", self.model, "--prompt", "-", "--max-tokens", "40", input="the quick")
+        self.assertEqual(plain.stdout, expected + "\n")
+        self.assertIn("ended by length", plain.stderr)
+
+    def test_generate_ends_at_the_end_of_sequence(self):
+        ids = self.generate(self.model)["ids"]
+        end = next(token for token in ids if ids.index(token) > 3)
+        model = tiny_model.write_model(self.folder / "ending", eos_token_id=end)
+        reply = self.generate(model)
+        self.assertEqual(reply["ids"], ids[: ids.index(end)])
+        self.assertEqual(reply["finish_reason"], "stop")
+
+    def test_instruction_sets_and_threads_give_the_same_tokens_and_figures(self):
+        def perplexity(model, *arguments, **env):
+            result = self.run_well("perplexity", model, "--data", self.text, "--window", "64", "--limit", "3", "--json",
+                                   *arguments, env=env)
+            return json.loads(result.stdout)[0]["window_losses"]
+
+        for model in (self.model, self.small, self.gguf):
+            tokens = self.generate(model, "--temperature", "1", "--threads", "1", SALIENT_ISA="scalar")["ids"]
+            losses = perplexity(model, "--threads", "1", SALIENT_ISA="scalar")
+            for isa in ("scalar", "avx2", "avx512vnni"):
+                probe = program.run("generate", model, "--prompt", "a", env={"SALIENT_ISA": isa})
+                if probe.returncode == 1 and "cannot run" in probe.stderr:
+                    continue
+                for threads in ("2", "3"):
+                    with self.subTest(model=model.name, isa=isa, threads=threads):
+                        reply = self.generate(model, "--temperature", "1", "--threads", threads, SALIENT_ISA=isa)
+                        self.assertEqual(reply["ids"], tokens)
+                        self.assertEqual(perplexity(model, "--threads", threads, SALIENT_ISA=isa), losses)
+
+    def test_perplexity_reports_each_text_and_the_base(self):
+        # One value a --data, so that MODEL may come after it.
+        result = self.run_well("perplexity", "--data", self.text, "--data", self.text, self.small, "--base", self.model,
+                               "--window", "100", "--limit", "4", "--json")
+        rows = json.loads(result.stdout)
+        self.assertEqual(len(rows), 2)
+        for row in rows:
+            self.assertEqual((row["model"], row["base"], row["data"]), (str(self.small), str(self.model), "text.txt"))
+            self.assertEqual((row["windows"], row["predictions"], row["window"]), (4, 4 * 99, 100))
+            self.assertGreater(row["perplexity"], 1)
+            self.assertGreater(row["standard_error"], 0)
+            self.assertGreater(row["kl_divergence"], 0)
+        same = json.loads(self.run_well("perplexity", self.model, "--base", self.model, "--data", self.text, "--window",
+                                        "100", "--limit", "2", "--json").stdout)[0]
+        self.assertEqual((same["kl_divergence"], same["top1_agreement"]), (0, 1))
+        table = self.run_well("perplexity", self.model, "--data", self.text, "--window", "100").stdout
+        self.assertIn("recipe paper: ", table)
+
+    def test_perplexity_of_self_written_text_needs_no_file(self):
+        rows = json.loads(self.run_well("perplexity", self.model, "--data", "self", "--window", "32", "--limit", "2",
+                                        "--json").stdout)
+        self.assertEqual((rows[0]["data"], rows[0]["windows"]), ("self-written", 2))
+
+    def test_quantize_reports_every_layer(self):
+        self.assertEqual((self.report["method"], self.report["group_size"]), ("awq", 64))
+        self.assertEqual([len(layer) for layer in self.report["layers"]], [9, 9])
+        for line in sum(self.report["layers"], []):
+            self.assertLessEqual(line["loss_after"], line["loss_before"])
+        self.assertEqual(self.report["bytes"], sum(path.stat().st_size for path in self.small.iterdir()))
+        self.assertEqual((self.small / "tokenizer.json").read_bytes(), (self.model / "tokenizer.json").read_bytes())
+
+    def test_quantize_writes_the_same_bytes_whatever_runs_it(self):
+        for number, (isa, threads) in enumerate([("scalar", "1"), ("", "1"), ("", "3")]):
+            with self.subTest(isa=isa, threads=threads):
+                output = self.folder / f"again-{number}"
+                self.run_well("quantize", self.model, "--output", output, "--calibration", self.text,
+                              "--calibration-tokens", "64", "--threads", threads, env={"SALIENT_ISA": isa} if isa else {})
+                for name in ("model.safetensors", "config.json"):
+                    self.assertEqual((output / name).read_bytes(), (self.small / name).read_bytes())
+
+    def test_quantize_needs_no_calibration_file(self):
+        for name, arguments in [("self", ["--calibration-sequences", "4", "--calibration-tokens", "16"]),
+                                ("rounded", ["--method", "rtn"])]:
+            result = self.run_well("quantize", self.model, "--output", self.folder / name, *arguments)
+            self.assertIn("groups of 64", result.stdout)
+            self.assertEqual(len(self.generate(self.folder / name)["ids"]), 40)
+
+
+class InterruptionTest(program.ProgramTest):
+    LAYERS = 24
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.model = tiny_model.write_model(cls.folder / "model", num_hidden_layers=cls.LAYERS, hidden_size=128,
+                                           intermediate_size=256)
+        cls.text = cls.folder / "text.txt"
+        cls.text.write_text(TEXT)
+        cls.flags = ["--calibration", cls.text, "--calibration-tokens", "128"]
+        result = program.run("quantize", cls.model, "--output", cls.folder / "whole", *cls.flags)
+        assert result.returncode == 0, result.stderr
+
+    def interrupt(self, output, signal_number):
+        """Sends a signal when the first layer is done; returns exit code and what came on standard error."""
+        arguments = [program.PROGRAM, "quantize", self.model, "--output", output, *self.flags]
+        with subprocess.Popen(arguments, env=program.environment(), stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            before = ""
+            for line in process.stderr:
+                before += line
+                if line.startswith("quantizing 1/"):
+                    break
+            process.send_signal(signal_number)
+            stdout, rest = process.communicate(timeout=60)
+        self.assertFalse(output.exists())
+        return subprocess.CompletedProcess(arguments, process.returncode, stdout, before + rest)
+
+    def resume_and_compare(self, output):
+        result = self.run_well("quantize", self.model, "--output", output, *self.flags, "--resume", "--json")
+        resumed = json.loads(result.stdout)["resumed_layers"]
+        self.assertGreaterEqual(resumed, 1)
+        self.assertLess(resumed, self.LAYERS)
+        whole = self.folder / "whole"
+        self.assertEqual(sorted(path.name for path in output.iterdir()), sorted(path.name for path in whole.iterdir()))
+        for path in whole.iterdir():
+            self.assertEqual((output / path.name).read_bytes(), path.read_bytes(), path.name)
+
+    def test_ctrl_c_says_how_to_go_on_and_resume_gives_the_same_bytes(self):
+        output = self.folder / "interrupted"
+        self.expect_sentence(self.interrupt(output, signal.SIGINT), "interrupted", "--resume")
+        self.resume_and_compare(output)
+
+    def test_a_killed_run_can_be_resumed_too(self):
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            output = self.folder / f"killed-{number}"
+            self.assertEqual(self.interrupt(output, number).returncode, -number)
+            self.resume_and_compare(output)
+
+
+class Terminal:
+    """A chat in a terminal of its own."""
+
+    def __init__(self, *arguments):
+        self.process, self.screen = pty.fork()
+        if self.process == 0:
+            os.execve(program.PROGRAM, [str(program.PROGRAM), "chat", *map(str, arguments)], program.environment())
+        self.text = ""
+
+    def type(self, text):
+        self.text = ""
+        os.write(self.screen, text.encode())
+
+    def read(self, seconds=0.1):
+        if not select.select([self.screen], [], [], seconds)[0]:
+            return
+        try:
+            self.text += os.read(self.screen, 65536).decode(errors="replace")
+        except OSError:  # the other side is closed
+            time.sleep(seconds)
+
+    def wait_for(self, pattern, seconds=60):
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.text):
+            if time.monotonic() > end:
+                raise AssertionError(f"{pattern} did not come; there is: {self.text!r}")
+            self.read()
+        return re.search(pattern, self.text)
+
+    def end(self, seconds=30):
+        """The exit code; negative is a signal."""
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit:
+            pid, status = os.waitpid(self.process, os.WNOHANG)
+            if pid:
+                os.close(self.screen)
+                return os.waitstatus_to_exitcode(status)
+            self.read()
+        os.kill(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+        raise AssertionError(f"the program did not end; there is: {self.text!r}")
+
+
+class ChatTest(program.ProgramTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        # No token ends its replies, and its context takes far longer to fill than any test waits.
+        cls.model = tiny_model.write_model(cls.folder / "model", max_position_embeddings=1000000)
+
+    def test_a_reply_streams_until_ctrl_c_and_the_chat_goes_on(self):
+        terminal = Terminal(self.model)
+        terminal.wait_for("\n> $")
+        for message in ("hello", "again"):
+            terminal.type(message + "\n")
+            terminal.wait_for(r"\n[a-z ]{50}")
+            terminal.type("\x03")
+            terminal.wait_for(r"; cancelled\]\r\n\r\n> $")
+        terminal.type("\x04")
+        self.assertEqual(terminal.end(), 0)
+
+    def test_reset_forgets_and_ctrl_d_ends(self):
+        terminal = Terminal(self.model, "--max-tokens", "8")
+        turn = r"\[8 tokens, .* prompt (\d+) tokens, (\d+) of them known, .*length\]\r\n\r\n> $"
+        terminal.wait_for("\n> $")
+        terminal.type("one\n")
+        first = terminal.wait_for(turn)
+        self.assertEqual(first.groups(), (str(len("user: one\nassistant:")), "0"))
+        terminal.type("two\n")
+        second = terminal.wait_for(turn)
+        # The template puts the reply behind "assistant: ", with a space the first prompt did not have.
+        self.assertEqual(int(second[1]), len("user: one\nassistant: 12345678\nuser: two\nassistant:"))
+        self.assertGreaterEqual(int(second[2]), len("user: one\nassistant:"))
+        terminal.type("/reset\n")
+        terminal.wait_for("> $")
+        terminal.type("one\n")
+        self.assertEqual(terminal.wait_for(turn)[1], first[1])
+        terminal.type("\x04")
+        self.assertEqual(terminal.end(), 0)
+
+    def test_a_conversation_that_outgrows_the_context_loses_the_turn_only(self):
+        result = self.run_well("chat", self.model, "--context", "40", "--max-tokens", "4",
+                               input="one\n" + "long " * 10 + "\n/reset\ntwo\n/exit\nnever\n")
+        self.assertRegex(result.stderr, r"salient: the prompt has \d+ tokens, but the context holds 40")
+        self.assertEqual(result.stderr.count("[4 tokens"), 2)
+
+    def test_ctrl_c_where_nothing_is_written_ends_the_program(self):
+        terminal = Terminal(self.model)
+        terminal.wait_for("\n> $")
+        terminal.type("\x03")
+        self.assertEqual(terminal.end(), -signal.SIGINT)
+
+
+if __name__ == "__main__":
+    program.main()

@@ -1,0 +1,62 @@
+"""Runs the program as a person would, and reports unittest's result as scripts/test expects it."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM = pathlib.Path(os.environ.get("SALIENT_PROGRAM", pathlib.Path(__file__).parents[2] / "build/release/salient"))
+
+_cache = tempfile.TemporaryDirectory()
+
+
+def environment(**changes):
+    """This process's environment without settings of the program, and with no way to the network."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SALIENT_")}
+    nowhere = "http://127.0.0.1:9"
+    return {**kept, "SALIENT_CACHE": _cache.name, "HF_ENDPOINT": nowhere, "SALIENT_TEXT_ENDPOINT": nowhere, **changes}
+
+
+def run(*arguments, env=None, **options):
+    """Runs the program to its end: returncode, stdout and stderr as text."""
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    if "input" in options:
+        del options["stdin"]
+    return subprocess.run([PROGRAM, *map(str, arguments)], env=environment(**(env or {})), text=True, timeout=120,
+                          check=False, **options)
+
+
+class ProgramTest(unittest.TestCase):
+    """Has a folder of its own for each class, and knows what good and bad runs look like."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls._folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls._folder.cleanup)
+        cls.folder = pathlib.Path(cls._folder.name)
+
+    def run_well(self, *arguments, **options):
+        result = run(*arguments, **options)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result
+
+    def expect_sentence(self, result, *parts):
+        """Exit code 1, and one sentence on standard error that holds all of these parts."""
+        self.assertEqual(result.returncode, 1, result.stderr)
+        sentences = [line for line in result.stderr.splitlines() if line.startswith("salient: ")]
+        self.assertEqual(len(sentences), 1, result.stderr)
+        self.assertEqual(result.stderr.splitlines()[-1], sentences[0])
+        for part in parts:
+            self.assertIn(str(part), sentences[0])
+        for library in ("json.exception", "filesystem error", "std::"):
+            self.assertNotIn(library, sentences[0])
+        return sentences[0]
+
+
+def main():
+    if not PROGRAM.exists():
+        print(f"{PROGRAM} has not been built")
+        sys.exit(77)
+    unittest.main()

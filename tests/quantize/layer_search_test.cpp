@@ -1,0 +1,176 @@
+#include "quantize/layer_search.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "runner/cpu_runner.h"
+#include "tests/quantize/reference.h"
+#include "tests/support/tiny_model.h"
+
+namespace salient::quantize {
+namespace {
+
+constexpr int kGroupSize = 32;
+constexpr int64_t kTokens = 120;
+
+/// A layer whose linears are these matrices, which must outlive it.
+model::DecoderLayer as_decoder_layer(DenseLayer& dense, const model::DecoderSpec& spec) {
+  model::DecoderLayer layer;
+  layer.norms = dense.norms;
+  const auto linears = dense.linears();
+  const auto slots = model::linear_slots(spec);
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const Matrix& weights = linears[i]->weights;
+    const auto read_rows = [&weights](int64_t first, int64_t count, float* out) {
+      std::copy_n(weights.row(first), count * weights.columns, out);
+    };
+    core::LinearWeights& linear = layer.*slots[i].weights;
+    linear.matrix = core::DenseMatrix{weights.rows, weights.columns, core::DType::kF32, read_rows};
+    linear.bias = linears[i]->bias;
+  }
+  return layer;
+}
+
+/// Layer 0 of a tiny model with biases, and the hidden states of some text in front of it.
+class LayerSearchTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    tests::write_tiny_model(folder_.path());
+    decoder_ = std::make_shared<model::Decoder>(
+        std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder_.path())));
+    runner_.emplace(decoder_, pool_, runner::CpuRunnerOptions{.residency = runner::Residency::kStreamed});
+    std::vector<int32_t> tokens;
+    for (int32_t i = 0; i < kTokens; ++i) tokens.push_back(i * 37 % 256);
+    hidden_.resize(kTokens * spec().hidden_size);
+    runner_->embed(tokens, hidden_.data());
+    // Channels of different sizes, so that there is something to scale.
+    for (int64_t i = 0; i < std::ssize(hidden_); ++i) hidden_[i] *= i % spec().hidden_size % 11 == 3 ? 8.0f : 1.0f;
+  }
+
+  const model::DecoderSpec& spec() const { return decoder_->spec(); }
+
+  DenseLayer make_layer() {
+    DenseLayer layer(decoder_->layer(0), pool_);
+    for (DenseLinear* linear : {&layer.query, &layer.value, &layer.output, &layer.up}) {
+      linear->bias = random_matrix(1, linear->weights.rows, 8, 0.1f).values;
+    }
+    return layer;
+  }
+
+  std::vector<float> run(DenseLayer& dense, const runner::LinearObserver& observer = {}) {
+    const runner::CpuLayer layer(as_decoder_layer(dense, spec()), spec().attention[0], runner::Activations::kInt8,
+                                 pool_);
+    runner::Sequence sequence = runner_->new_sequence();
+    std::vector<float> hidden = hidden_;
+    runner_->run_layer(layer, sequence, kTokens, hidden.data(), observer);
+    return hidden;
+  }
+
+  LayerStatistics observe(DenseLayer& layer) {
+    LayerStatistics statistics(spec(), pool_);
+    run(layer, [&](runner::LinearInput place, const float* x, int64_t tokens, int64_t) {
+      statistics.observe(place, x, tokens);
+    });
+    return statistics;
+  }
+
+  tests::TemporaryFolder folder_;
+  core::ThreadPool pool_{2};
+  std::shared_ptr<model::Decoder> decoder_;
+  std::optional<runner::CpuRunner> runner_;
+  std::vector<float> hidden_;
+};
+
+TEST_F(LayerSearchTest, LeavesTheFunctionOfTheLayerUnchangedBeforeRounding) {
+  DenseLayer layer = make_layer();
+  const auto expected = run(layer);
+  const LayerStatistics statistics = observe(layer);
+  const QuantizedLayer quantized = search_layer(layer, statistics, spec(), kGroupSize, true, pool_);
+  DenseLayer untouched = make_layer();
+  EXPECT_NE(layer.norms.attention.weight, untouched.norms.attention.weight)
+      << "nothing was scaled, so nothing is tested";
+  EXPECT_NE(layer.norms.mlp.weight, untouched.norms.mlp.weight);
+  EXPECT_NE(layer.value.bias, untouched.value.bias);
+  EXPECT_NE(layer.down.weights.values, untouched.down.weights.values);
+  EXPECT_EQ(quantized.norms.attention.weight, layer.norms.attention.weight);
+  EXPECT_EQ(quantized.norms.mlp.weight, layer.norms.mlp.weight);
+  const auto actual = run(layer);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_NEAR(actual[i], expected[i], 2e-3 * (1 + std::fabs(expected[i]))) << i;  // values are kept in fp16
+  }
+}
+
+TEST_F(LayerSearchTest, ReportsEveryScaleGroupAndClippedLinear) {
+  DenseLayer layer = make_layer();
+  const auto report = search_layer(layer, observe(layer), spec(), kGroupSize, true, pool_).report;
+  std::vector<std::string> parts;
+  for (const SearchReport& line : report) {
+    parts.push_back(line.part);
+    EXPECT_LE(line.loss_after, line.loss_before) << line.part;
+    EXPECT_GT(line.loss_before, 0) << line.part;
+    EXPECT_EQ(line.loss_after == line.loss_before, line.choice == "identity" || line.choice == "not clipped")
+        << line.part << ": " << line.choice;
+  }
+  EXPECT_EQ(parts, (std::vector<std::string>{"attention input", "attention output", "mlp input", "mlp output", "value",
+                                             "output", "gate", "up", "down"}));
+}
+
+TEST_F(LayerSearchTest, WithoutClippingRoundsEveryWeightToItsNearestStep) {
+  DenseLayer layer = make_layer();
+  const QuantizedLayer quantized = search_layer(layer, observe(layer), spec(), kGroupSize, false, pool_);
+  EXPECT_EQ(quantized.report.size(), 4u);
+  const auto linears = layer.linears();
+  ASSERT_EQ(quantized.linears.size(), linears.size());
+  for (size_t i = 0; i < linears.size(); ++i) {
+    const core::QuantizedTensor& rounded = quantized.linears[i];
+    const Matrix& weights = linears[i]->weights;
+    ASSERT_EQ(rounded.group_size, kGroupSize);
+    std::vector<float> values(weights.values.size());
+    rounded.dequantize_rows(0, weights.rows, values.data());
+    for (size_t k = 0; k < values.size(); ++k) {
+      // The ends of the grid are up to half a step off, and rounding the scale adds a little.
+      ASSERT_NEAR(values[k], weights.values[k], 1.01f * rounded.scales[k / kGroupSize]) << linears[i]->name;
+    }
+  }
+}
+
+TEST_F(LayerSearchTest, HalvesTheErrorOfTheLayerWhereChannelsDiffer) {
+  DenseLayer plain = make_layer();
+  const auto expected = run(plain);
+  const auto error_of = [&](const QuantizedLayer& quantized, DenseLayer& layer) {
+    const auto linears = layer.linears();
+    for (size_t i = 0; i < linears.size(); ++i) {
+      Matrix& weights = linears[i]->weights;
+      quantized.linears[i].dequantize_rows(0, weights.rows, weights.values.data());
+    }
+    double error = 0;
+    const auto actual = run(layer);
+    for (size_t i = 0; i < actual.size(); ++i) error += std::pow(double{actual[i]} - expected[i], 2);
+    return error;
+  };
+  DenseLayer searched = make_layer();
+  const QuantizedLayer with_search = search_layer(searched, observe(searched), spec(), kGroupSize, true, pool_);
+  const QuantizedLayer without = round_layer(plain, kGroupSize, pool_);
+  EXPECT_LT(error_of(with_search, searched), 0.8 * error_of(without, plain));
+}
+
+TEST_F(LayerSearchTest, RoundLayerRoundsWhatIsThere) {
+  DenseLayer layer = make_layer();
+  const QuantizedLayer quantized = round_layer(layer, kGroupSize, pool_);
+  EXPECT_TRUE(quantized.report.empty());
+  EXPECT_EQ(quantized.norms.attention.weight, make_layer().norms.attention.weight);
+  const auto linears = layer.linears();
+  for (size_t i = 0; i < linears.size(); ++i) {
+    const Matrix& weights = linears[i]->weights;
+    std::vector<float> values(weights.values.size());
+    quantized.linears[i].dequantize_rows(0, weights.rows, values.data());
+    for (int64_t first = 0; first < std::ssize(values); first += kGroupSize) {
+      const auto group = rounded_group(&weights.values[first], kGroupSize, 1.0f);
+      ASSERT_TRUE(std::equal(group.begin(), group.end(), &values[first])) << linears[i]->name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace salient::quantize

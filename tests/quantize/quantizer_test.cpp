@@ -1,0 +1,283 @@
+#include "quantize/quantizer.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "core/error.h"
+#include "runner/cpu_runner.h"
+#include "tests/quantize/reference.h"
+#include "tests/support/tiny_model.h"
+
+namespace salient::quantize {
+namespace {
+
+namespace fs = std::filesystem;
+using core::ErrorKind;
+
+std::shared_ptr<const model::Decoder> open_decoder(const fs::path& path) {
+  return std::make_shared<model::Decoder>(std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(path)));
+}
+
+std::string read_file(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << path;
+  std::ostringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
+}
+
+class QuantizerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    tests::write_tiny_model(folder_.path() / "model", {.layers = 3, .tied = false});
+    decoder_ = open_decoder(folder_.path() / "model");
+    for (int32_t text = 0; text < 3; ++text) {
+      std::vector<int32_t> tokens;
+      for (int32_t i = 0; i < 40 + text; ++i) tokens.push_back((i * 37 + text * 11) % 256);
+      calibration_.push_back(std::move(tokens));
+    }
+  }
+
+  QuantizeOptions options(const std::string& name, Method method = Method::kAwq) const {
+    QuantizeOptions options;
+    options.method = method;
+    options.output = folder_.path() / name;
+    return options;
+  }
+  QuantizeReport run(const QuantizeOptions& options, int threads = 2) {
+    core::ThreadPool pool(threads);
+    return quantize(decoder_, calibration_, options, pool);
+  }
+  std::string weights_of(const std::string& name) const {
+    return read_file(folder_.path() / name / "model.safetensors");
+  }
+
+  /// Expects a run to fail with a sentence that holds all of `parts`, and to leave nothing under the output's name.
+  void expect_error(const QuantizeOptions& options, ErrorKind kind, const std::vector<std::string>& parts) {
+    const bool existed = fs::exists(options.output);
+    try {
+      run(options);
+      ADD_FAILURE() << "it was taken";
+    } catch (const core::Error& error) {
+      EXPECT_EQ(error.kind(), kind) << error.what();
+      for (const std::string& part : parts) {
+        EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << part << " is not in: " << error.what();
+      }
+    }
+    EXPECT_EQ(fs::exists(options.output), existed);
+  }
+
+  tests::TemporaryFolder folder_;
+  std::shared_ptr<const model::Decoder> decoder_;
+  std::vector<std::vector<int32_t>> calibration_;
+};
+
+TEST_F(QuantizerTest, RoundToNearestWritesTheRoundedWeightsAndTheOthersAsTheyWere) {
+  const QuantizeReport report = run(options("rtn", Method::kRoundToNearest));
+  EXPECT_EQ(report.group_size, 64);
+  EXPECT_EQ(report.layers.size(), 3u);
+  const auto written = open_decoder(folder_.path() / "rtn");
+  EXPECT_EQ(written->checkpoint().format, "awq");
+  EXPECT_EQ(written->spec().layers, 3);
+  const auto stored_bytes = [](const model::Decoder& decoder, const std::string& name) {
+    const auto bytes = decoder.checkpoint().tensor(name).view.bytes;
+    return std::vector(bytes.begin(), bytes.end());
+  };
+  for (const char* name : {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight",
+                           "model.layers.2.input_layernorm.weight", "model.layers.2.post_attention_layernorm.weight"}) {
+    EXPECT_EQ(stored_bytes(*written, name), stored_bytes(*decoder_, name)) << name;
+  }
+  const model::DecoderLayer source = decoder_->layer(2);
+  const model::DecoderLayer rounded = written->layer(2);
+  for (const auto& slot : model::linear_slots(decoder_->spec())) {
+    std::vector<float> weights(slot.out_features * slot.in_features);
+    std::vector<float> values(weights.size());
+    (source.*slot.weights).read_rows(0, slot.out_features, weights.data());
+    (rounded.*slot.weights).read_rows(0, slot.out_features, values.data());
+    for (size_t first = 0; first < weights.size(); first += 64) {
+      const auto group = rounded_group(&weights[first], 64, 1.0f);
+      ASSERT_TRUE(std::equal(group.begin(), group.end(), &values[first])) << slot.name;
+    }
+  }
+  uint64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(folder_.path() / "rtn")) bytes += entry.file_size();
+  EXPECT_EQ(report.bytes, bytes);
+}
+
+TEST_F(QuantizerTest, AwqWritesAFolderThatIsNearerToTheModelThanPlainRounding) {
+  const QuantizeReport report = run(options("awq"));
+  ASSERT_EQ(report.layers.size(), 3u);
+  for (const auto& layer : report.layers) {
+    ASSERT_EQ(layer.size(), 9u);
+    for (const auto& line : layer) EXPECT_LE(line["loss_after"].get<double>(), line["loss_before"].get<double>());
+  }
+  EXPECT_FALSE(fs::exists(folder_.path() / "awq.partial"));
+  run(options("rtn", Method::kRoundToNearest));
+  core::ThreadPool pool(2);
+  const auto logits_of = [&](const std::shared_ptr<const model::Decoder>& decoder) {
+    runner::CpuRunner runner(decoder, pool);
+    runner::Sequence sequence = runner.new_sequence();
+    const runner::TokenRun run{calibration_[0], &sequence, runner::Wanted::kAllLogits};
+    return runner.forward(std::span(&run, 1));
+  };
+  const auto expected = logits_of(decoder_);
+  const auto error_of = [&](const char* name) {
+    const auto actual = logits_of(open_decoder(folder_.path() / name));
+    double error = 0;
+    for (size_t i = 0; i < expected.size(); ++i) error += std::pow(double{actual[i]} - expected[i], 2);
+    return error;
+  };
+  EXPECT_LT(error_of("awq"), error_of("rtn"));
+}
+
+TEST_F(QuantizerTest, WritesTheSameBytesForAnyNumberOfThreads) {
+  run(options("one"), 1);
+  for (const int threads : {2, 3}) {
+    const std::string name = std::to_string(threads);
+    run(options(name), threads);
+    EXPECT_EQ(weights_of(name), weights_of("one")) << threads << " threads";
+  }
+}
+
+TEST_F(QuantizerTest, AResumedRunWritesTheBytesOfAnUninterruptedOne) {
+  const auto expected = run(options("whole"));
+  for (const int64_t finished : {1, 2}) {
+    const std::string name = "resumed-" + std::to_string(finished);
+    std::stop_source stop;
+    QuantizeOptions interrupted = options(name);
+    interrupted.stop = stop.get_token();
+    interrupted.progress = [&](const core::Progress& progress) {
+      if (progress.done == finished) stop.request_stop();
+    };
+    expect_error(interrupted, ErrorKind::kCancelled, {"--resume"});
+    QuantizeOptions resumed = options(name);
+    resumed.resume = true;
+    const auto report = run(resumed);
+    EXPECT_EQ(report.resumed_layers, finished);
+    EXPECT_EQ(report.layers, expected.layers);
+    EXPECT_EQ(weights_of(name), weights_of("whole"));
+  }
+}
+
+TEST_F(QuantizerTest, AStopBeforeTheFirstLayerIsObeyed) {
+  for (const Method method : {Method::kAwq, Method::kRoundToNearest}) {
+    std::stop_source stop;
+    stop.request_stop();
+    QuantizeOptions stopped = options("stopped", method);
+    stopped.stop = stop.get_token();
+    expect_error(stopped, ErrorKind::kCancelled, {"interrupted"});
+  }
+}
+
+TEST_F(QuantizerTest, ResumesOnlyARunOfTheSameSettings) {
+  std::stop_source stop;
+  QuantizeOptions interrupted = options("output");
+  interrupted.identity = {{"text", "first.txt"}};
+  interrupted.stop = stop.get_token();
+  interrupted.progress = [&](const core::Progress&) { stop.request_stop(); };
+  expect_error(interrupted, ErrorKind::kCancelled, {});
+  QuantizeOptions resumed = options("output");
+  resumed.resume = true;
+  resumed.identity = {{"text", "second.txt"}};
+  expect_error(resumed, ErrorKind::kInvalidInput, {"cannot be resumed", "calibration", "first.txt", "second.txt"});
+  resumed.identity = {{"text", "first.txt"}};
+  resumed.group_size = 32;
+  expect_error(resumed, ErrorKind::kInvalidInput, {"cannot be resumed", "group_size", "64", "32"});
+  resumed.group_size = 0;
+  calibration_[1][5] += 1;
+  expect_error(resumed, ErrorKind::kInvalidInput, {"cannot be resumed", "calibration"});
+}
+
+TEST_F(QuantizerTest, RefusesAnOutputThatExists) {
+  fs::create_directories(folder_.path() / "there");
+  expect_error(options("there"), ErrorKind::kInvalidInput, {"there", "exists already"});
+}
+
+TEST_F(QuantizerTest, RefusesAModelThatIsQuantizedAlready) {
+  run(options("rtn", Method::kRoundToNearest));
+  decoder_ = open_decoder(folder_.path() / "rtn");
+  for (const Method method : {Method::kAwq, Method::kRoundToNearest}) {
+    expect_error(options("again", method), ErrorKind::kInvalidInput, {"rtn", "is quantized already"});
+  }
+}
+
+TEST_F(QuantizerTest, RefusesCalibrationThatCannotBeRun) {
+  const auto good = calibration_;
+  calibration_.clear();
+  expect_error(options("output"), ErrorKind::kInvalidInput, {"calibration"});
+  calibration_ = {std::vector<int32_t>(513)};
+  expect_error(options("output"), ErrorKind::kInvalidInput, {"model", "513", "512"});
+  for (const int32_t token : {-1, 256}) {
+    calibration_ = good;
+    calibration_[1][3] = token;
+    expect_error(options("output"), ErrorKind::kInvalidInput, {"model", std::to_string(token), "256"});
+  }
+  calibration_ = good;
+  calibration_.emplace_back();
+  expect_error(options("output"), ErrorKind::kInvalidInput, {"calibration", "empty"});
+}
+
+TEST_F(QuantizerTest, RefusesWeightsThatAreNotNumbersAndSaysWhere) {
+  auto tensors = tests::tiny_tensors({.layers = 3, .tied = false});
+  for (auto& tensor : tensors) {
+    if (tensor.name != "model.layers.1.mlp.up_proj.weight") continue;
+    tensor.bytes[100] = std::byte{0x00};
+    tensor.bytes[101] = std::byte{0x7e};  // NaN in fp16
+  }
+  const fs::path path = folder_.path() / "model" / "model.safetensors";
+  decoder_.reset();
+  checkpoint::write_safetensors(path, tensors);
+  decoder_ = open_decoder(folder_.path() / "model");
+  for (const Method method : {Method::kAwq, Method::kRoundToNearest}) {
+    expect_error(options("output", method), ErrorKind::kInvalidInput, {"model.layers.1.mlp.up_proj", "nan"});
+  }
+}
+
+struct GroupCase {
+  int64_t hidden_size;
+  int64_t intermediate_size;
+  int wanted;
+  int expected;
+};
+
+model::DecoderSpec spec_of(int64_t hidden_size, int64_t intermediate_size) {
+  model::DecoderSpec spec;
+  spec.hidden_size = hidden_size;
+  spec.intermediate_size = intermediate_size;
+  spec.heads = hidden_size / 16;
+  spec.head_dim = 16;
+  return spec;
+}
+
+TEST(ChooseGroupSize, TakesTheLargestThatDividesEveryInput) {
+  for (const GroupCase& c : {GroupCase{4096, 11008, 0, 128}, GroupCase{576, 1536, 0, 64}, GroupCase{96, 256, 0, 32},
+                             GroupCase{4096, 11008, 32, 32}, GroupCase{128, 160, 0, 32}}) {
+    EXPECT_EQ(choose_group_size(spec_of(c.hidden_size, c.intermediate_size), c.wanted), c.expected)
+        << c.hidden_size << ", " << c.intermediate_size;
+  }
+}
+
+TEST(ChooseGroupSize, NamesTheInputThatDoesNotDivide) {
+  const auto message_of = [](const model::DecoderSpec& spec, int wanted, ErrorKind kind) -> std::string {
+    try {
+      return "took " + std::to_string(choose_group_size(spec, wanted));
+    } catch (const core::Error& error) {
+      EXPECT_EQ(error.kind(), kind);
+      return error.what();
+    }
+  };
+  EXPECT_EQ(message_of(spec_of(576, 1536), 128, ErrorKind::kUnsupported),
+            "group size 128 does not divide hidden_size, which is 576");
+  EXPECT_EQ(message_of(spec_of(64, 144), 0, ErrorKind::kUnsupported),
+            "group size 32 does not divide intermediate_size, which is 144");
+  model::DecoderSpec wide_heads = spec_of(64, 128);
+  wide_heads.heads = 3;
+  EXPECT_EQ(message_of(wide_heads, 0, ErrorKind::kUnsupported),
+            "group size 32 does not divide num_attention_heads * head_dim, which is 48");
+  EXPECT_EQ(message_of(spec_of(64, 128), 100, ErrorKind::kInvalidInput), "group size is 100, expected 128, 64 or 32");
+}
+
+}  // namespace
+}  // namespace salient::quantize

@@ -33,7 +33,7 @@ TEST(RmsNormReference, MatchesItsFormula) {
 }
 
 TEST_P(ElementwiseKernels, RotationIsTheSameBits) {
-  for (const auto [head_dim, rotary_dim] : std::vector<std::pair<int64_t, int64_t>>{
+  for (const auto& [head_dim, rotary_dim] : std::vector<std::pair<int64_t, int64_t>>{
            {16, 16}, {32, 32}, {32, 12}, {64, 64}, {80, 32}, {96, 96}, {128, 96}, {128, 128}}) {
     const auto cos = random_floats(rotary_dim / 2);
     const auto sin = random_floats(rotary_dim / 2);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tests/support/expect_error.h"
@@ -31,6 +33,19 @@ void expect_refused(const std::string& field, const json& value, ErrorKind kind)
   expect_error(kind, {"config.json: " + field + " is " + value.dump()}, [&] { read({{field, value}}); });
 }
 
+/// All dimensions of a head turn, pair i by theta^(-2 i / head_dim).
+void expect_theta(const DecoderSpec& spec, double theta) {
+  ASSERT_EQ(spec.ropes.size(), 1u);
+  const Rope& rope = spec.ropes[0];
+  EXPECT_EQ(rope.rotary_dim, spec.head_dim);
+  EXPECT_EQ(rope.magnitude, 1.0f);
+  ASSERT_EQ(std::ssize(rope.frequencies), spec.head_dim / 2);
+  for (int64_t i = 0; i < spec.head_dim / 2; ++i) {
+    const double expected = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(spec.head_dim));
+    EXPECT_NEAR(rope.frequencies[i], expected, 2e-7 * expected);
+  }
+}
+
 TEST(DecoderSpec, HasTheFieldsOfTheConfig) {
   const DecoderSpec spec = read({{"model_type", "mistral"},
                                  {"num_key_value_heads", 2},
@@ -48,7 +63,7 @@ TEST(DecoderSpec, HasTheFieldsOfTheConfig) {
   EXPECT_EQ(spec.head_dim, 64);
   EXPECT_EQ(spec.max_positions, 77);
   EXPECT_EQ(spec.norm_epsilon, 1e-6f);
-  EXPECT_EQ(spec.rope_theta, 500000.0);
+  expect_theta(spec, 500000.0);
   EXPECT_TRUE(spec.tied_embeddings);
   EXPECT_EQ(spec.query_size(), 256);
   EXPECT_EQ(spec.kv_size(), 128);
@@ -58,7 +73,7 @@ TEST(DecoderSpec, HasTheDefaultsOfTransformers) {
   const DecoderSpec spec = read();
   EXPECT_EQ(spec.kv_heads, 4);
   EXPECT_EQ(spec.head_dim, 32);
-  EXPECT_EQ(spec.rope_theta, 10000.0);
+  expect_theta(spec, 10000.0);
   EXPECT_FALSE(spec.tied_embeddings);
   EXPECT_TRUE(spec.end_of_sequence.empty());
 }
@@ -74,7 +89,7 @@ TEST(DecoderSpec, TakesNullForAbsent) {
                                  {"eos_token_id", nullptr}});
   EXPECT_EQ(spec.kv_heads, 4);
   EXPECT_EQ(spec.head_dim, 32);
-  EXPECT_EQ(spec.rope_theta, 10000.0);
+  expect_theta(spec, 10000.0);
 }
 
 TEST(DecoderSpec, NamesAFieldThatIsMissing) {
@@ -112,9 +127,10 @@ TEST(DecoderSpec, RefusesAFlagThatIsNoBool) {
 
 TEST(DecoderSpec, RefusesOtherFamilies) {
   for (const json& family : {json("gpt2"), json(""), json(7), json()}) {
-    expect_error(ErrorKind::kUnsupported, {"config.json: model_type is ", family.dump(), "llama, mistral"}, [&] {
-      read({{"model_type", family}});
-    });
+    expect_error(ErrorKind::kUnsupported, {"config.json: model_type is ", family.dump(), "llama, mistral, phi, phi3"},
+                 [&] {
+                   read({{"model_type", family}});
+                 });
   }
   for (const json& config : {json(), json::array({1}), json("llama"), json::object()}) {
     expect_error(ErrorKind::kUnsupported, {"config.json: model_type is "},
@@ -124,29 +140,101 @@ TEST(DecoderSpec, RefusesOtherFamilies) {
 
 TEST(DecoderSpec, RefusesOtherMathematics) {
   expect_refused("hidden_act", "gelu", ErrorKind::kUnsupported);
-  expect_refused("sliding_window", 4096, ErrorKind::kUnsupported);
-  expect_refused("partial_rotary_factor", 0.5, ErrorKind::kUnsupported);
-  expect_refused("pretraining_tp", 2, ErrorKind::kUnsupported);
-  expect_refused("rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}, ErrorKind::kUnsupported);
+  for (const auto& [field, value] : std::map<std::string, json>{{"sliding_window", 4096},
+                                                                {"pretraining_tp", 2},
+                                                                {"layer_types", {"full_attention"}},
+                                                                {"attn_logit_softcapping", 50.0},
+                                                                {"final_logit_softcapping", 30.0},
+                                                                {"query_pre_attn_scalar", 256},
+                                                                {"embedding_multiplier", 12.0},
+                                                                {"residual_multiplier", 0.2},
+                                                                {"logits_scaling", 8.0},
+                                                                {"num_local_experts", 8},
+                                                                {"clip_qkv", 8.0},
+                                                                {"no_rope_layers", {0, 1, 1}}}) {
+    expect_refused(field, value, ErrorKind::kUnsupported);
+  }
   EXPECT_NO_THROW(read({{"partial_rotary_factor", 1.0}, {"pretraining_tp", 1}}));
 }
 
 TEST(DecoderSpec, ReadsRopeParameters) {
-  EXPECT_EQ(read({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 123.0}}}}).rope_theta, 123.0);
-  EXPECT_EQ(read({{"rope_parameters", json::object()}}).rope_theta, 10000.0);
-  EXPECT_EQ(read({{"rope_parameters", {{"rope_type", "default"}}}, {"rope_theta", 456.0}}).rope_theta, 456.0);
+  expect_theta(read({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 123.0}}}}), 123.0);
+  expect_theta(read({{"rope_parameters", json::object()}}), 10000.0);
+  expect_theta(read({{"rope_parameters", {{"rope_type", "default"}}}, {"rope_theta", 456.0}}), 456.0);
 }
 
 TEST(DecoderSpec, RefusesRopeParametersOfOtherMathematics) {
   const auto expect_part_refused = [](const json& parameters, const std::string& field, ErrorKind kind) {
     expect_error(kind, {"config.json: rope_parameters", field}, [&] { read({{"rope_parameters", parameters}}); });
   };
-  expect_part_refused({{"rope_type", "yarn"}}, "rope_type is \"yarn\"", ErrorKind::kUnsupported);
-  expect_part_refused({{"type", "linear"}, {"factor", 4.0}}, "factor", ErrorKind::kUnsupported);
-  expect_part_refused({{"full_attention", {{"rope_theta", 1e6}}}}, "full_attention", ErrorKind::kUnsupported);
+  expect_part_refused({{"rope_type", "ntk"}}, "rope_type is \"ntk\"", ErrorKind::kUnsupported);
+  expect_part_refused({{"rope_type", "yarn"}}, "factor is missing", ErrorKind::kInvalidInput);
+  expect_part_refused({{"rope_type", "default"}, {"factor", 4.0}}, "factor is 4.0", ErrorKind::kUnsupported);
+  expect_part_refused({{"rope_type", "linear"}, {"factor", 4.0}, {"beta_fast", 32}}, "beta_fast is 32",
+                      ErrorKind::kUnsupported);
   expect_part_refused({{"rope_theta", -1.0}}, "rope_theta is -1.0", ErrorKind::kInvalidInput);
-  expect_part_refused(7, "is 7", ErrorKind::kInvalidInput);
-  expect_part_refused(json::array(), "is []", ErrorKind::kInvalidInput);
+  expect_part_refused(7, "is 7", ErrorKind::kUnsupported);
+  expect_part_refused(json::array(), "is []", ErrorKind::kUnsupported);
+  const std::vector<double> sixteen(16, 1.5);
+  const std::vector<double> fifteen(15, 1.5);
+  expect_part_refused({{"rope_type", "longrope"},
+                       {"short_factor", sixteen},
+                       {"long_factor", fifteen},
+                       {"original_max_position_embeddings", 16}},
+                      "long_factor", ErrorKind::kInvalidInput);
+}
+
+TEST(DecoderSpec, StretchesFrequenciesLinearly) {
+  const Rope rope = read({{"rope_scaling", {{"type", "linear"}, {"factor", 4.0}}}}).ropes[0];
+  for (size_t i = 0; i < 16; ++i) {
+    const double expected = std::pow(10000.0, -static_cast<double>(i) / 16) / 4;
+    EXPECT_NEAR(rope.frequencies[i], expected, 2e-7 * expected);
+  }
+}
+
+TEST(DecoderSpec, HasTwoRegimesWithLongrope) {
+  std::vector<double> short_factors(16, 1.25);
+  std::vector<double> long_factors(16, 8);
+  const DecoderSpec spec =
+      read({{"max_position_embeddings", 64},
+            {"original_max_position_embeddings", 16},
+            {"rope_scaling", {{"type", "su"}, {"short_factor", short_factors}, {"long_factor", long_factors}}}});
+  EXPECT_EQ(spec.original_positions(), 16);
+  const Rope& rope = spec.ropes[0];
+  EXPECT_NEAR(rope.magnitude, std::sqrt(1 + std::log(4.0) / std::log(16.0)), 1e-6);
+  EXPECT_NEAR(rope.frequencies[3] / rope.long_frequencies[3], 8 / 1.25, 1e-5);
+}
+
+TEST(DecoderSpec, KnowsWhichLayersLookBackAWindow) {
+  const auto windows = [](const json& changes) {
+    std::vector<int64_t> list;
+    for (const LayerAttention& layer : read(changes).attention) list.push_back(layer.window);
+    return list;
+  };
+  using List = std::vector<int64_t>;
+  EXPECT_EQ(windows({{"model_type", "mistral"}, {"sliding_window", 8}}), (List{8, 8, 8}));
+  EXPECT_EQ(windows({{"model_type", "mistral"}, {"sliding_window", nullptr}}), (List{0, 0, 0}));
+  EXPECT_EQ(windows({{"model_type", "qwen2"}, {"sliding_window", 8}, {"use_sliding_window", false}}), (List{0, 0, 0}));
+  EXPECT_EQ(
+      windows({{"model_type", "qwen2"}, {"sliding_window", 8}, {"use_sliding_window", true}, {"max_window_layers", 2}}),
+      (List{0, 0, 8}));
+  EXPECT_EQ(windows({{"model_type", "gemma2"}, {"sliding_window", 8}}), (List{8, 0, 8}));
+  EXPECT_EQ(windows({{"model_type", "gemma3_text"}, {"sliding_window", 8}, {"sliding_window_pattern", 2}}),
+            (List{8, 0, 8}));
+  EXPECT_EQ(windows({{"model_type", "gemma3_text"},
+                     {"sliding_window", 8},
+                     {"layer_types", {"full_attention", "sliding_attention", "full_attention"}}}),
+            (List{0, 8, 0}));
+}
+
+TEST(DecoderSpec, KnowsWhichLayersOfSmolLm3DoNotTurn) {
+  const auto ropes = [](const json& changes) {
+    std::vector<int> list;
+    for (const LayerAttention& layer : read(changes).attention) list.push_back(layer.rope);
+    return list;
+  };
+  EXPECT_EQ(ropes({{"model_type", "smollm3"}, {"no_rope_layer_interval", 2}}), (std::vector<int>{0, -1, 0}));
+  EXPECT_EQ(ropes({{"model_type", "smollm3"}, {"no_rope_layers", {0, 1, 1}}}), (std::vector<int>{-1, 0, 0}));
 }
 
 TEST(DecoderSpec, RefusesHeadsThatDoNotFit) {

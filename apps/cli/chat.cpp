@@ -59,7 +59,7 @@ void run(const Flags& flags) {
   const checkpoint::Checkpoint& checkpoint = decoder->checkpoint();
   const text::Tokenizer tokenizer = open_tokenizer(checkpoint);
   const text::ChatTemplate chat(checkpoint.tokenizer_config, checkpoint.path.string());
-  runner::CpuRunner runner(decoder, pool);
+  runner::CpuRunner runner(decoder, pool, {.progress = show_progress_on_terminal()});
   say_what_runs(runner, pool.size());
   generate::Generator generator(
       runner, tokenizer,

@@ -60,7 +60,7 @@ void run(Flags& flags) {
   const auto decoder = open_decoder(flags.run.model);
   const text::Tokenizer tokenizer = open_tokenizer(decoder->checkpoint());
   const std::vector<int32_t> prompt = encode_prompt(flags, decoder->checkpoint(), tokenizer);
-  runner::CpuRunner runner(decoder, pool);
+  runner::CpuRunner runner(decoder, pool, {.progress = show_progress_on_terminal()});
   say_what_runs(runner, pool.size());
   generate::Generator generator(
       runner, tokenizer,

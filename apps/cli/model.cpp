@@ -85,6 +85,10 @@ core::ProgressCallback show_progress() {
   return [printer](const core::Progress& progress) { (*printer)(progress); };
 }
 
+core::ProgressCallback show_progress_on_terminal() {
+  return core::os::is_terminal(2) ? show_progress() : core::ProgressCallback();
+}
+
 void say_what_runs(const runner::CpuRunner& runner, int threads) {
   const model::DecoderSpec& spec = runner.spec();
   fmt::print(stderr, "{}: {}, {} layers, {} read per token; {} kernels, {} thread{}\n",

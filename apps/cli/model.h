@@ -48,6 +48,8 @@ uint64_t resident_bytes(const model::Decoder& decoder);
 
 /// Progress of this program on standard error, as suits the terminal or file there.
 core::ProgressCallback show_progress();
+/// The same where standard error is a terminal, else nothing: for work that is short as a rule.
+core::ProgressCallback show_progress_on_terminal();
 
 /// One line on standard error: what runs, with which instructions, on how many threads.
 void say_what_runs(const runner::CpuRunner& runner, int threads);

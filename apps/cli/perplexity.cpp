@@ -105,7 +105,7 @@ void run(const Flags& flags) {
     const auto tokens = read_tokens(name, flags, recipe, base ? *base : *model, tokenizer, interrupt.token(), label);
     if (tokens.empty()) core::fail(core::ErrorKind::kInvalidInput, "{}: holds no text", name);
     rows.push_back(
-        {flags.run.model.string(), flags.base.string(), label, recipe,
+        {flags.run.model.string(), model->decoder().checkpoint().format, flags.base.string(), label, recipe,
          evaluate::evaluate(*model, base.get(), tokens, recipe, flags.limit, bos, show_progress(), interrupt.token())});
   }
   if (flags.json) {

@@ -98,8 +98,25 @@ std::vector<std::vector<int32_t>> make_calibration(const Flags& flags,
   return calibration;
 }
 
+/// What a model takes on disk, and would take in fp16.
+struct Sizes {
+  uint64_t stored = 0;
+  uint64_t fp16 = 0;
+};
+
+Sizes sizes_of(const checkpoint::Checkpoint& checkpoint) {
+  Sizes sizes;
+  for (const auto& [name, tensor] : checkpoint.tensors) {
+    const core::DTypeInfo& info = core::info_of(tensor.view.dtype);
+    sizes.stored += tensor.view.bytes.size();
+    sizes.fp16 += tensor.view.bytes.size() / static_cast<uint64_t>(info.block_bytes) *
+                  static_cast<uint64_t>(info.block_elements) * 2;
+  }
+  return sizes;
+}
+
 /// How much of the rounding error the search removed, over all layers, by part.
-void print_summary(const quantize::QuantizeReport& report, const Flags& flags, uint64_t bytes_before) {
+void print_summary(const quantize::QuantizeReport& report, const Flags& flags, const Sizes& before) {
   struct Sum {
     std::string part;
     double before = 0;
@@ -121,17 +138,17 @@ void print_summary(const quantize::QuantizeReport& report, const Flags& flags, u
                sum.before > 0 ? 100 * (1 - sum.after / sum.before) : 0.0);
   }
   if (report.resumed_layers > 0) fmt::print("resumed: {} layers were finished before\n", report.resumed_layers);
-  fmt::print("{}: {} in groups of {}, {} -> {}, {}\n", flags.options.output.string(),
+  fmt::print("{}: {} in groups of {}, {} ({} as stored, {} in fp16), {}\n", flags.options.output.string(),
              flags.method == "rtn" ? "int4, rounded to nearest," : "int4 AWQ", report.group_size,
-             core::format_bytes(bytes_before), core::format_bytes(report.bytes), core::format_duration(report.seconds));
+             core::format_bytes(report.bytes), core::format_bytes(before.stored), core::format_bytes(before.fp16),
+             core::format_duration(report.seconds));
 }
 
 void run(Flags& flags) {
   const Interrupt interrupt;
   core::ThreadPool pool(flags.run.threads);
   const auto decoder = open_decoder(flags.run.model);
-  uint64_t bytes_before = 0;
-  for (const auto& [name, stored] : decoder->checkpoint().tensors) bytes_before += stored.view.bytes.size();
+  const Sizes before = sizes_of(decoder->checkpoint());
 
   quantize::check_quantizable(*decoder, flags.options);
   const int group_size = quantize::choose_group_size(decoder->spec(), flags.options.group_size);
@@ -152,11 +169,12 @@ void run(Flags& flags) {
     calibration = make_calibration(flags, decoder, pool, interrupt.token());
   }
   const quantize::QuantizeReport report = quantize::quantize(decoder, calibration, flags.options, pool);
-  if (!flags.json) return print_summary(report, flags, bytes_before);
+  if (!flags.json) return print_summary(report, flags, before);
   const json result = {{"output", flags.options.output.string()},
                        {"method", flags.method},
                        {"group_size", report.group_size},
-                       {"bytes_before", bytes_before},
+                       {"bytes_before", before.stored},
+                       {"bytes_in_fp16", before.fp16},
                        {"bytes", report.bytes},
                        {"seconds", report.seconds},
                        {"resumed_layers", report.resumed_layers},

@@ -62,7 +62,7 @@ void flush_folder(const fs::path& path) {
 }  // namespace
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) fail_with_errno(path, "cannot be opened");
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) fail_with_errno(path, "cannot be examined");

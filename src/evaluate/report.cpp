@@ -11,9 +11,10 @@ namespace {
 
 using Line = std::vector<std::string>;
 
-Line make_header(bool with_base) {
-  if (!with_base) return {"model", "dataset", "perplexity", "standard error", "predictions"};
-  return {"model",      "dataset",       "base perplexity", "model perplexity",
+Line make_header(const ReportRow& row) {
+  if (!row.evaluation.has_base) return {"model", "dataset", "perplexity", "standard error", "predictions"};
+  const char* perplexity = row.format == "awq" ? "AWQ perplexity" : "model perplexity";
+  return {"model",      "dataset",       "base perplexity", perplexity,
           "difference", "KL divergence", "same top-1",      "predictions"};
 }
 
@@ -43,7 +44,7 @@ size_t width_of(const std::string& text) {
 
 std::string format_table(const std::vector<ReportRow>& rows) {
   if (rows.empty()) return {};
-  std::vector<Line> lines = {make_header(rows.front().evaluation.has_base)};
+  std::vector<Line> lines = {make_header(rows.front())};
   for (const ReportRow& row : rows) lines.push_back(make_line(row));
   std::vector<size_t> widths(lines.front().size());
   for (const Line& line : lines) {

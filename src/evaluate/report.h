@@ -11,7 +11,8 @@ namespace salient::evaluate {
 /// One line of a perplexity table.
 struct ReportRow {
   std::string model;
-  std::string base;  ///< empty without one
+  std::string format;  ///< of the model: "awq", "safetensors", ...
+  std::string base;    ///< empty without one
   std::string data;
   Recipe recipe;
   Evaluation evaluation;

@@ -20,7 +20,7 @@ std::vector<std::vector<int32_t>> write_self_text(runner::Runner& runner, const 
     sequences.push_back(runner.new_sequence());
   }
   for (int64_t position = 1; position < options.tokens; ++position) {
-    if (stop.stop_requested()) core::fail(core::ErrorKind::kCancelled, "interrupted while writing calibration text");
+    if (stop.stop_requested()) core::fail(core::ErrorKind::kCancelled, "interrupted while the model wrote text");
     std::vector<runner::TokenRun> runs;
     for (int64_t i = 0; i < options.sequences; ++i) {
       runs.push_back({std::span(texts[i]).last(1), &sequences[i], runner::Wanted::kLastLogits});
@@ -31,11 +31,7 @@ std::vector<std::vector<int32_t>> write_self_text(runner::Runner& runner, const 
       texts[i].push_back(sampler.choose(row, static_cast<uint64_t>(i), static_cast<uint64_t>(position)));
     }
     if (progress) {
-      progress({"writing calibration text",
-                (position + 1) * options.sequences,
-                options.tokens * options.sequences,
-                "tokens",
-                {}});
+      progress({"writing text", (position + 1) * options.sequences, options.tokens * options.sequences, "tokens", {}});
     }
   }
   return texts;

@@ -9,7 +9,7 @@ namespace salient::evaluate {
 namespace {
 
 ReportRow plain_row(const std::string& model, const std::string& data) {
-  ReportRow row{model, "", data, find_recipe("paper"), {}};
+  ReportRow row{model, "awq", "", data, find_recipe("paper"), {}};
   row.evaluation.windows = 2;
   row.evaluation.predictions = 4094;
   row.evaluation.seconds = 1.5;
@@ -58,7 +58,7 @@ TEST(FormatTable, SaysPerplexityAndStandardErrorUnderTheRecipe) {
 TEST(FormatTable, WithABaseAddsDifferenceDivergenceAndAgreement) {
   const auto lines = lines_of(format_table({compared_row("m")}));
   ASSERT_EQ(lines.size(), 4u);
-  for (const char* column : {"base perplexity", "model perplexity", "difference", "KL divergence", "same top-1"}) {
+  for (const char* column : {"base perplexity", "AWQ perplexity", "difference", "KL divergence", "same top-1"}) {
     EXPECT_NE(lines[0].find(column), std::string::npos) << column;
   }
   // 12.34567 - 12 = 0.34567, 2.88 % of 12.

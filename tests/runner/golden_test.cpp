@@ -11,11 +11,18 @@
 namespace salient::runner {
 namespace {
 
+/// A folder of tests/golden, or one of the larger models beside the project.
+struct GoldenModel {
+  bool shared;
+  const char* name;
+};
+
 /// Tiny models whose logits transformers computed in fp32.
-class Goldens : public testing::TestWithParam<const char*> {
+class Goldens : public testing::TestWithParam<GoldenModel> {
  protected:
   void SetUp() override {
-    folder_ = tests::shared_data() / "tiny" / GetParam();
+    const std::filesystem::path own = std::filesystem::path(SALIENT_SOURCE_DIR) / "tests" / "golden";
+    folder_ = (GetParam().shared ? tests::shared_data() / "tiny" : own) / GetParam().name;
     if (!std::filesystem::exists(folder_)) GTEST_SKIP() << folder_ << " is not here";
     goldens_ = tests::read_json(folder_ / "goldens.json");
     checkpoint::add_safetensors_file(folder_ / "goldens.safetensors", tensors_);
@@ -38,17 +45,27 @@ class Goldens : public testing::TestWithParam<const char*> {
   std::unique_ptr<CpuRunner> runner_;
 };
 
-std::string identifier(const testing::TestParamInfo<const char*>& model) {
-  std::string name = model.param;
+std::string identifier(const testing::TestParamInfo<GoldenModel>& model) {
+  std::string name = model.param.name;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, Goldens,
-                         testing::Values("gemma2", "gemma3", "llama-tied", "llama-untied-sharded", "llama3-rope",
-                                         "mistral-nemo", "mistral-swa", "mistral-v02", "phi2", "phi3-128k",
-                                         "phi3-128k-su", "phi3-4k", "phi3-hd96", "phi3-medium", "phi3-medium-128k",
-                                         "qwen2", "qwen3"),
+INSTANTIATE_TEST_SUITE_P(Own, Goldens,
+                         testing::Values(GoldenModel{false, "linear"}, GoldenModel{false, "llama32"},
+                                         GoldenModel{false, "phi4-mini"}, GoldenModel{false, "smollm3"},
+                                         GoldenModel{false, "yarn"}),
+                         identifier);
+INSTANTIATE_TEST_SUITE_P(Shared, Goldens,
+                         testing::Values(GoldenModel{true, "gemma2"}, GoldenModel{true, "gemma3"},
+                                         GoldenModel{true, "llama-tied"}, GoldenModel{true, "llama-untied-sharded"},
+                                         GoldenModel{true, "llama3-rope"}, GoldenModel{true, "mistral-nemo"},
+                                         GoldenModel{true, "mistral-swa"}, GoldenModel{true, "mistral-v02"},
+                                         GoldenModel{true, "phi2"}, GoldenModel{true, "phi3-128k"},
+                                         GoldenModel{true, "phi3-128k-su"}, GoldenModel{true, "phi3-4k"},
+                                         GoldenModel{true, "phi3-hd96"}, GoldenModel{true, "phi3-medium"},
+                                         GoldenModel{true, "phi3-medium-128k"}, GoldenModel{true, "qwen2"},
+                                         GoldenModel{true, "qwen3"}),
                          identifier);
 
 TEST_P(Goldens, LogitsAreTheReferences) {

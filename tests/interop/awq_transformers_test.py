@@ -1,6 +1,9 @@
-"""An AutoAWQ folder that Salient makes from a GGUF opens in transformers, through gptqmodel, and predicts the same.
+"""AutoAWQ folders that Salient makes open in transformers, through gptqmodel, and predict the same: of a GGUF, and of the
+tiny models beside the project, whose families have fused projections, norms that store the weight less 1, or biases.
 
-Token ids must be equal, and the most likely token equal wherever its margin is above 0.05."""
+Token ids must be equal, and with fp32 activations, as transformers has them, the most likely token wherever its margin is
+above 0.05."""
+import json
 import os
 import subprocess
 import sys
@@ -28,37 +31,51 @@ def check(condition: bool, sentence: str) -> None:
         sys.exit(f"FAILED: {sentence}")
 
 
+def compare(name: str, source: Path, scratch: Path, calibration: list) -> None:
+    folder = scratch / name
+    subprocess.run([SALIENT, "quantize", source, "--output", folder, *calibration], check=True, capture_output=True)
+    group_size = json.loads((folder / "config.json").read_text())["quantization_config"]["group_size"]
+    config = AwqConfig(bits=4, group_size=group_size, zero_point=True, backend="torch_awq")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu",
+                                                 quantization_config=config)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    text_file, ids_file, logits_file = (scratch / f"{name}.{part}" for part in ("txt", "ids", "logits"))
+    text_file.write_text(TEXT)
+    subprocess.run([PROBE, "encode", folder, text_file, ids_file], check=True)
+    ids = [int(line) for line in ids_file.read_text().split()]
+    check(ids == tokenizer(TEXT)["input_ids"], f"{name}: token ids differ")
+    ids = ids[:200]
+    ids_file.write_text("\n".join(map(str, ids)))
+    with torch.no_grad():
+        theirs = model(torch.tensor([ids])).logits[0].float().numpy()
+    best_two = np.sort(theirs, axis=1)[:, -2:]
+    clear = best_two[:, 1] - best_two[:, 0] > MARGIN
+    for path, flags in (("exact", ["--exact"]), ("fast", [])):
+        subprocess.run([PROBE, "logits", folder, ids_file, logits_file, *flags], check=True)
+        ours = np.fromfile(logits_file, np.float32).reshape(len(ids), -1)
+        same = ours.argmax(1) == theirs.argmax(1)
+        print(f"{name}, {path}: {type(model).__name__}, {len(ids)} tokens, same top-1 at {same.sum()}, margin above "
+              f"{MARGIN} at {clear.sum()}, largest difference of a logit {np.abs(ours - theirs).max():.4f}")
+        if path == "exact":
+            wrong = np.flatnonzero(clear & ~same).tolist()
+            check(not wrong, f"{name}: top-1 differs at positions {wrong}")
+        elif name == "smollm2":
+            # int8 activations are a rounding of their own, which transformers does not have (and random weights do not
+            # forgive).
+            check(same.mean() > 0.85, f"{name}: with int8 activations only {same.sum()} top-1 agree")
+
+
 def main() -> None:
     gguf = os.environ.get("SALIENT_TEST_GGUF")
     if not gguf:
         sys.exit(77)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "awq"
-        subprocess.run([SALIENT, "quantize", gguf, "--output", folder, "--calibration", ROOT / "CONTRIBUTING.md",
-                        "--calibration-sequences", "8", "--calibration-tokens", "256"], check=True)
-        config = AwqConfig(bits=4, group_size=64, zero_point=True, backend="torch_awq")
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu",
-                                                     quantization_config=config)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-
-        text_file = Path(scratch) / "text.txt"
-        ids_file = Path(scratch) / "ids.txt"
-        text_file.write_text(TEXT)
-        subprocess.run([PROBE, "encode", folder, text_file, ids_file], check=True)
-        ids = [int(line) for line in ids_file.read_text().split()]
-        check(ids == tokenizer(TEXT)["input_ids"], "token ids differ")
-
-        logits_file = Path(scratch) / "logits.bin"
-        subprocess.run([PROBE, "logits", folder, ids_file, logits_file], check=True)
-        ours = np.fromfile(logits_file, np.float32).reshape(len(ids), -1)
-        with torch.no_grad():
-            theirs = model(torch.tensor([ids])).logits[0].float().numpy()
-        best_two = np.sort(theirs, axis=1)[:, -2:]
-        clear = best_two[:, 1] - best_two[:, 0] > MARGIN
-        same = ours.argmax(1) == theirs.argmax(1)
-        print(f"{type(model).__name__}: {len(ids)} tokens, same top-1 at {same.sum()}, margin above {MARGIN} at "
-              f"{clear.sum()}, largest difference of a logit {np.abs(ours - theirs).max():.3f}")
-        check(bool(same[clear].all()), f"top-1 differs at positions {np.flatnonzero(clear & ~same).tolist()}")
+        small = ["--calibration-sequences", "8", "--calibration-tokens", "128"]
+        compare("smollm2", Path(gguf), Path(scratch), ["--calibration", ROOT / "CONTRIBUTING.md", *small])
+        for name in ("phi3-medium", "phi2", "gemma2", "gemma3", "qwen2", "qwen3"):
+            tiny = ROOT.parent / "shared" / "data" / "tiny" / name
+            if tiny.exists():
+                compare(name, tiny, Path(scratch), small)
 
 
 main()

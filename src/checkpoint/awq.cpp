@@ -73,11 +73,9 @@ core::QuantizedTensor unpack(const AwqSettings& settings, const StoredTensor& qw
 
 /// Some readers of a folder without zero points take what is stored, others take 8 whatever is stored.
 void check_symmetric(const core::QuantizedTensor& weights, const std::string& origin) {
-  for (const uint8_t zero : weights.zeros) {
-    if (zero == 8) continue;
-    fail(ErrorKind::kUnsupported,
-         "{}: holds the zero point {}, but quantization_config.zero_point is false: expected 8", origin, int{zero});
-  }
+  if (is_symmetric(weights)) return;
+  fail(ErrorKind::kUnsupported, "{}: holds other zero points than 8, though quantization_config.zero_point is false",
+       origin);
 }
 
 }  // namespace

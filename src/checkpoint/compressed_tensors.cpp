@@ -251,7 +251,7 @@ void describe_compressed_tensors_linears(Checkpoint& checkpoint) {
 }
 
 std::vector<OutputTensor> pack_compressed_tensors_linear(const core::QuantizedTensor& weights,
-                                                         const std::string& prefix) {
+                                                         const std::string& prefix, bool symmetric) {
   const int64_t outs = weights.out_features;
   const int64_t ins = weights.in_features;
   const int64_t groups = weights.groups();
@@ -261,6 +261,10 @@ std::vector<OutputTensor> pack_compressed_tensors_linear(const core::QuantizedTe
     fail(ErrorKind::kUnsupported,
          "tensor {}: {} inputs do not fit compressed-tensors' layout, expected a multiple of {}", prefix, ins,
          per_word);
+  }
+  if (symmetric && !is_symmetric(weights)) {
+    fail(ErrorKind::kUnsupported, "tensor {}: has a zero point that is not {}, as symmetric weights have", prefix,
+         1 << (weights.bits - 1));
   }
   const int64_t zero_rows = (outs + per_word - 1) / per_word;
   const auto make = [&](const char* suffix, DType dtype, std::vector<int64_t> shape, int64_t bytes) {
@@ -285,15 +289,16 @@ std::vector<OutputTensor> pack_compressed_tensors_linear(const core::QuantizedTe
     }
   }
   std::vector<OutputTensor> tensors;
-  for (OutputTensor* tensor : {&packed, &scale, &zero_point, &shape}) tensors.push_back(std::move(*tensor));
+  for (OutputTensor* tensor : {&packed, &scale, &shape}) tensors.push_back(std::move(*tensor));
+  if (!symmetric) tensors.push_back(std::move(zero_point));
   return tensors;
 }
 
-json compressed_tensors_quantization_config(int bits, int group_size, const std::vector<std::string>& dense_linears) {
-  json ignore = dense_linears;
+json compressed_tensors_quantization_config(const PackedSettings& settings) {
+  json ignore = settings.dense_linears;
   ignore.push_back("lm_head");
-  const json weights = {{"num_bits", bits},         {"type", "int"},       {"symmetric", false},
-                        {"group_size", group_size}, {"strategy", "group"}, {"dynamic", false}};
+  const json weights = {{"num_bits", settings.bits},         {"type", "int"},       {"symmetric", settings.symmetric},
+                        {"group_size", settings.group_size}, {"strategy", "group"}, {"dynamic", false}};
   const json group = {{"targets", json::array({"Linear"})},
                       {"weights", weights},
                       {"input_activations", nullptr},

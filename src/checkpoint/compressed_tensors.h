@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/packed_writer.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/quantized_tensor.h"
 
@@ -24,14 +25,13 @@ void check_compressed_tensors_config(const nlohmann::json& config, const std::st
 /// its tensors. Throws invalid_input for tensors that do not fit together, or fit no group.
 void describe_compressed_tensors_linears(Checkpoint& checkpoint);
 
-/// The four tensors of `prefix`, with zero points. Throws unsupported when the tensor does not fit the layout (a scale
-/// that fp16 cannot hold exactly, a zero point beyond the bits, offsets, another order of inputs, inputs that do not
-/// fill words).
+/// The tensors of `prefix`, without zero points when `symmetric`. Throws unsupported when the tensor does not fit the
+/// layout (a scale that fp16 cannot hold exactly, a zero point beyond the bits or, when symmetric, not in their middle,
+/// offsets, another order of inputs, inputs that do not fill words).
 std::vector<OutputTensor> pack_compressed_tensors_linear(const core::QuantizedTensor& weights,
-                                                         const std::string& prefix);
+                                                         const std::string& prefix, bool symmetric);
 
 /// config.json's quantization_config of a folder of such linears, as QuantizationConfig of compressed-tensors has it.
-nlohmann::json compressed_tensors_quantization_config(int bits, int group_size,
-                                                      const std::vector<std::string>& dense_linears);
+nlohmann::json compressed_tensors_quantization_config(const PackedSettings& settings);
 
 }  // namespace salient::checkpoint

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 
+#include "checkpoint/packed_parts.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -67,6 +68,13 @@ OutputTensor make_dequantized_tensor(const StoredQuantized& linear, const std::s
   return make_f32_tensor(prefix + ".weight", {linear.out_features, linear.in_features}, values);
 }
 
+/// Reads linears until one is not symmetric.
+bool all_symmetric(const Checkpoint& source) {
+  return std::all_of(source.quantized.begin(), source.quantized.end(), [](const auto& entry) {
+    return layer_of(entry.first) == kOutside || is_symmetric(entry.second.read());
+  });
+}
+
 /// What the linears of all layers have in common. Throws when the format, which has one of each, cannot say it.
 PackedSettings choose_settings(const Checkpoint& source, PackedFormat format) {
   PackedSettings settings;
@@ -99,6 +107,7 @@ PackedSettings choose_settings(const Checkpoint& source, PackedFormat format) {
     if (!matrix || layer_of(name) == kOutside || quantized_linear(source, name)) continue;
     settings.dense_linears.push_back(name.substr(0, name.size() - std::strlen(".weight")));
   }
+  if (format == PackedFormat::kCompressedTensors) settings.symmetric = all_symmetric(source);
   return settings;
 }
 
@@ -129,7 +138,7 @@ std::vector<OutputTensor> make_part(const Checkpoint& source, int64_t layer, con
     }
     core::QuantizedTensor weights = linear.read();
     weights.split_groups(settings.group_size);
-    for (OutputTensor& tensor : pack_linear(settings.format, weights, prefix)) tensors.push_back(std::move(tensor));
+    for (OutputTensor& tensor : pack_linear(settings, weights, prefix)) tensors.push_back(std::move(tensor));
   }
   return tensors;
 }

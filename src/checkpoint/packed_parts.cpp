@@ -126,6 +126,12 @@ void check_packable(const core::QuantizedTensor& weights, const std::string& pre
   }
 }
 
+bool is_symmetric(const core::QuantizedTensor& weights) {
+  const int middle = 1 << (weights.bits - 1);
+  return weights.offsets.empty() &&
+         std::all_of(weights.zeros.begin(), weights.zeros.end(), [&](int zero) { return zero == middle; });
+}
+
 uint16_t exact_half(const core::QuantizedTensor& weights, int64_t row, int64_t group, const std::string& prefix) {
   const float scale = weights.scales[row * weights.groups() + group];
   const uint16_t bits = core::float_to_half(scale);

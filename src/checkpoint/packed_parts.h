@@ -57,6 +57,9 @@ int held_group_size(const Checkpoint& checkpoint, const std::string& prefix, int
 /// a zero point or code beyond its bits.
 void check_packable(const core::QuantizedTensor& weights, const std::string& prefix, std::string_view layout);
 
+/// True when every zero point is 2^(bits - 1).
+bool is_symmetric(const core::QuantizedTensor& weights);
+
 /// The fp16 bits of a scale. Throws unsupported, naming the tensor, when fp16 does not hold it exactly.
 uint16_t exact_half(const core::QuantizedTensor& weights, int64_t row, int64_t group, const std::string& prefix);
 

@@ -33,10 +33,9 @@ json make_config(const Checkpoint& source, const PackedSettings& settings) {
   json config = source.config;
   config["torch_dtype"] = "float16";
   if (config.contains("dtype")) config["dtype"] = "float16";
-  config["quantization_config"] =
-      settings.format == PackedFormat::kAwq
-          ? awq_quantization_config(settings.group_size, settings.dense_linears)
-          : compressed_tensors_quantization_config(settings.bits, settings.group_size, settings.dense_linears);
+  config["quantization_config"] = settings.format == PackedFormat::kAwq
+                                      ? awq_quantization_config(settings.group_size, settings.dense_linears)
+                                      : compressed_tensors_quantization_config(settings);
   return config;
 }
 
@@ -55,10 +54,10 @@ const char* name_of(PackedFormat format) {
   return format == PackedFormat::kAwq ? "awq" : "compressed-tensors";
 }
 
-std::vector<OutputTensor> pack_linear(PackedFormat format, const core::QuantizedTensor& weights,
+std::vector<OutputTensor> pack_linear(const PackedSettings& settings, const core::QuantizedTensor& weights,
                                       const std::string& prefix) {
-  return format == PackedFormat::kAwq ? pack_awq_linear(weights, prefix)
-                                      : pack_compressed_tensors_linear(weights, prefix);
+  return settings.format == PackedFormat::kAwq ? pack_awq_linear(weights, prefix)
+                                               : pack_compressed_tensors_linear(weights, prefix, settings.symmetric);
 }
 
 PackedWriter::PackedWriter(const fs::path& output, const json& settings, bool resume) : folder_(output) {

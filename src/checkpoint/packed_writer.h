@@ -22,11 +22,13 @@ struct PackedSettings {
   PackedFormat format = PackedFormat::kAwq;
   int bits = 4;
   int group_size = 128;
+  bool symmetric = false;  ///< every zero point is 2^(bits - 1); compressed-tensors then leaves them out
   std::vector<std::string> dense_linears;  ///< the linears of decoder layers that are not quantized
 };
 
-/// The tensors of a linear in that format. Throws unsupported when it cannot hold them exactly.
-std::vector<OutputTensor> pack_linear(PackedFormat format, const core::QuantizedTensor& weights,
+/// The tensors of a linear in a folder with these settings. Throws unsupported when its format cannot hold them
+/// exactly.
+std::vector<OutputTensor> pack_linear(const PackedSettings& settings, const core::QuantizedTensor& weights,
                                       const std::string& prefix);
 
 /// Writes a folder with packed linears part by part, so that the model need never be in memory and an interrupted run

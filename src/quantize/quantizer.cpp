@@ -99,7 +99,8 @@ std::vector<OutputTensor> make_outer_tensors(const model::Decoder& decoder) {
 
 /// The tensors of a layer; linears that are stored as one are put together again.
 std::vector<OutputTensor> make_layer_tensors(int64_t index, const DecoderSpec& spec, DenseLayer& dense,
-                                             const QuantizedLayer& quantized, checkpoint::PackedFormat format) {
+                                             const QuantizedLayer& quantized,
+                                             const checkpoint::PackedSettings& settings) {
   const std::string prefix = model::layer_prefix(index);
   std::vector<OutputTensor> tensors;
   for (const model::NormSlot& slot : model::norm_slots(spec)) {
@@ -115,7 +116,7 @@ std::vector<OutputTensor> make_layer_tensors(int64_t index, const DecoderSpec& s
       weights.append_rows(quantized.linears[next]);
       bias.insert(bias.end(), linears[next]->bias.begin(), linears[next]->bias.end());
     }
-    for (OutputTensor& tensor : checkpoint::pack_linear(format, weights, prefix + slots[i].name)) {
+    for (OutputTensor& tensor : checkpoint::pack_linear(settings, weights, prefix + slots[i].name)) {
       tensors.push_back(std::move(tensor));
     }
     add_bias(prefix + slots[i].name, bias, tensors);
@@ -244,6 +245,9 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
   QuantizeReport report;
   report.group_size = choose_group_size(spec, options.group_size);
   report.layers = json::array();
+  checkpoint::PackedSettings settings;
+  settings.format = options.format;
+  settings.group_size = report.group_size;
   checkpoint::PackedWriter writer(options.output, make_settings(*decoder, calibration, report.group_size, options),
                                   options.resume);
   if (!writer.has_part(kOuterPart)) writer.write_part(kOuterPart, make_outer_tensors(*decoder));
@@ -270,14 +274,12 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
         quantized = round_layer(dense, report.group_size, pool);
       }
       writer.write_note(parts.back(), to_json(quantized.report));
-      writer.write_part(parts.back(), make_layer_tensors(i, spec, dense, quantized, options.format));
+      writer.write_part(parts.back(), make_layer_tensors(i, spec, dense, quantized, settings));
     }
     report.layers.push_back(writer.read_note(parts.back()));
     if (options.progress) options.progress({"quantizing", i + 1, spec.layers, "layers", {}});
   }
-  report.bytes =
-      writer.finish(decoder->checkpoint(),
-                    {.format = options.format, .bits = 4, .group_size = report.group_size, .dense_linears = {}}, parts);
+  report.bytes = writer.finish(decoder->checkpoint(), settings, parts);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

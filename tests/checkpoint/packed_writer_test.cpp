@@ -13,7 +13,7 @@ using nlohmann::json;
 using tests::expect_error;
 namespace fs = std::filesystem;
 
-const PackedSettings kAwq64{.format = PackedFormat::kAwq, .bits = 4, .group_size = 64, .dense_linears = {}};
+const PackedSettings kAwq64{PackedFormat::kAwq, 4, 64, false, {}};
 
 class PackedWriterTest : public testing::Test {
  protected:

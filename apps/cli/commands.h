@@ -8,6 +8,7 @@ namespace salient::cli {
 // reports failure by throwing core::Error.
 void add_inspect(CLI::App& program);
 void add_quantize(CLI::App& program);
+void add_export(CLI::App& program);
 void add_perplexity(CLI::App& program);
 void add_generate(CLI::App& program);
 void add_chat(CLI::App& program);

@@ -1,9 +1,10 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <set>
 
-#include "checkpoint/awq.h"
 #include "cli/commands.h"
 #include "cli/model.h"
 
@@ -14,12 +15,24 @@ namespace {
 using nlohmann::json;
 
 /// How a stored tensor is run: what the runner holds in memory for it.
-std::string run_as(const std::string& name, const checkpoint::StoredTensor& stored) {
-  if (name.ends_with(".qweight")) return "int4";
-  if (name.ends_with(".qzeros") || name.ends_with(".scales")) return "part of the int4 linear";
+std::string run_as(const checkpoint::Checkpoint& checkpoint, const std::string& name,
+                   const checkpoint::StoredTensor& stored) {
+  const size_t dot = std::min(name.rfind('.'), name.size());
+  const auto linear = checkpoint.quantized.find(name.substr(0, dot));
+  if (linear != checkpoint.quantized.end() && name.substr(dot) != ".bias") {
+    const bool codes = name.ends_with(".qweight") || name.ends_with(".weight_packed") || name.ends_with(".weight");
+    return fmt::format("{}int{}{}", codes ? "" : "part of the ", linear->second.bits, codes ? "" : " linear");
+  }
   const bool half = stored.view.dtype == core::DType::kF16 || stored.view.dtype == core::DType::kBF16;
   if (stored.view.shape.size() == 2 && half) return stored.view.dtype == core::DType::kF16 ? "fp16" : "bf16";
   return "fp32";
+}
+
+/// Every group size of the quantized linears.
+json group_sizes(const checkpoint::Checkpoint& checkpoint) {
+  std::set<int> sizes;
+  for (const auto& [name, linear] : checkpoint.quantized) sizes.insert(linear.group_size);
+  return sizes;
 }
 
 json describe(const checkpoint::Checkpoint& checkpoint, const model::DecoderSpec& spec, bool with_tensors) {
@@ -35,7 +48,7 @@ json describe(const checkpoint::Checkpoint& checkpoint, const model::DecoderSpec
                        {"stored_as", dtype},
                        {"shape", stored.view.shape},
                        {"bytes", stored.view.bytes.size()},
-                       {"runs_as", run_as(name, stored)}});
+                       {"runs_as", run_as(checkpoint, name, stored)}});
   }
   json result = {{"model", checkpoint.path.string()},
                  {"format", checkpoint.format},
@@ -54,8 +67,8 @@ json describe(const checkpoint::Checkpoint& checkpoint, const model::DecoderSpec
                  {"has_chat_template", checkpoint.tokenizer_config.contains("chat_template")},
                  {"bytes", bytes},
                  {"bytes_by_dtype", by_dtype}};
-  if (checkpoint.format == "awq") {
-    result["group_size"] = checkpoint::read_awq_settings(checkpoint.config, checkpoint.path.string()).group_size;
+  if (const json sizes = group_sizes(checkpoint); !sizes.empty()) {
+    result["group_size"] = sizes.size() == 1 ? sizes.front() : sizes;
   }
   if (with_tensors) result["tensors"] = std::move(tensors);
   return result;

@@ -21,11 +21,13 @@ int run(int argc, char** argv) {
   program.require_subcommand(0, 1);  // with one required, an unknown name would be called a missing one
   program.get_formatter()->column_width(34);
   program.footer(
-      "MODEL is a Hugging Face folder (safetensors, dense or AutoAWQ) or a GGUF file.\n"
+      "MODEL is a Hugging Face folder (safetensors: dense, AutoAWQ, GPTQ or compressed-tensors) or a\n"
+      "GGUF file.\n"
       "Every flag can be given as an environment variable too: --max-tokens is SALIENT_MAX_TOKENS.\n"
       "SALIENT_ISA=scalar|avx2|avx512vnni forces an instruction set.");
   salient::cli::add_inspect(program);
   salient::cli::add_quantize(program);
+  salient::cli::add_export(program);
   salient::cli::add_perplexity(program);
   salient::cli::add_generate(program);
   salient::cli::add_chat(program);

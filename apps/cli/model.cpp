@@ -50,6 +50,15 @@ void SamplingFlags::add_to(CLI::App& command) {
   add_option(command, "--seed", options.seed, "The same seed gives the same text on every machine")->check(at_least(0));
 }
 
+void add_format_option(CLI::App& command, std::string& format) {
+  add_option(command, "--format", format, "Of the folder written: awq (AutoAWQ) or compressed-tensors")
+      ->check(CLI::IsMember({"awq", "compressed-tensors"}));
+}
+
+checkpoint::PackedFormat packed_format(const std::string& format) {
+  return format == "awq" ? checkpoint::PackedFormat::kAwq : checkpoint::PackedFormat::kCompressedTensors;
+}
+
 std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& path) {
   auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(path));
   return std::make_shared<model::Decoder>(std::move(checkpoint));

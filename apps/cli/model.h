@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "checkpoint/packed_writer.h"
 #include "core/progress.h"
 #include "core/thread_pool.h"
 #include "generate/generator.h"
@@ -40,6 +41,10 @@ struct SamplingFlags {
   generate::SamplingOptions options;
   void add_to(CLI::App& command);
 };
+
+/// --format of the commands that write a folder: awq or compressed-tensors.
+void add_format_option(CLI::App& command, std::string& format);
+checkpoint::PackedFormat packed_format(const std::string& format);
 
 std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& path);
 

@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 struct Flags {
   RunFlags run;
   quantize::QuantizeOptions options;
+  std::string format = "awq";
   std::string method = "awq";
   std::string clip = "on";
   std::string calibration;
@@ -157,6 +158,7 @@ void run(Flags& flags) {
                  ? ": the largest of 128, 64 and 32 that divides every input (the format has one size for all)"
                  : "");
   flags.options.method = flags.method == "rtn" ? quantize::Method::kRoundToNearest : quantize::Method::kAwq;
+  flags.options.format = packed_format(flags.format);
   flags.options.clip = flags.clip == "on";
   flags.options.identity = {{"text", flags.calibration.empty() ? "self" : flags.calibration},
                             {"sequences", flags.sequences},
@@ -171,6 +173,7 @@ void run(Flags& flags) {
   const quantize::QuantizeReport report = quantize::quantize(decoder, calibration, flags.options, pool);
   if (!flags.json) return print_summary(report, flags, before);
   const json result = {{"output", flags.options.output.string()},
+                       {"format", flags.format},
                        {"method", flags.method},
                        {"group_size", report.group_size},
                        {"bytes_before", before.stored},
@@ -186,9 +189,11 @@ void run(Flags& flags) {
 
 void add_quantize(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = program.add_subcommand("quantize", "Make a model four times smaller: int4, as an AutoAWQ folder");
+  CLI::App* command =
+      program.add_subcommand("quantize", "Make a model four times smaller: int4, as a folder others open too");
   flags->run.add_to(*command);
   add_option(*command, "--output", flags->options.output, "Folder to write; must not exist")->required();
+  add_format_option(*command, flags->format);
   add_option(*command, "--method", flags->method, "awq, or rtn: plain rounding")->check(CLI::IsMember({"awq", "rtn"}));
   add_option(*command, "--clip", flags->clip, "Search clipping too: on or off")->check(CLI::IsMember({"on", "off"}));
   add_option(*command, "--group-size", flags->options.group_size,

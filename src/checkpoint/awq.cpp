@@ -1,9 +1,10 @@
 #include "checkpoint/awq.h"
 
+#include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 
+#include "checkpoint/packed_parts.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -44,17 +45,6 @@ OutputTensor pack_nibbles(std::string name, int64_t rows, int64_t columns, Nibbl
   return tensor;
 }
 
-const StoredTensor& checked_tensor(const Checkpoint& checkpoint, const std::string& name, DType dtype,
-                                   std::array<int64_t, 2> shape) {
-  const StoredTensor& stored = checkpoint.tensor(name);
-  if (stored.view.dtype != dtype || stored.view.shape != std::vector<int64_t>(shape.begin(), shape.end())) {
-    fail(ErrorKind::kInvalidInput, "{}: tensor {} is {} [{}], expected {} [{}, {}]", checkpoint.path.string(), name,
-         core::info_of(stored.view.dtype).name, fmt::join(stored.view.shape, ", "), core::info_of(dtype).name, shape[0],
-         shape[1]);
-  }
-  return stored;
-}
-
 core::QuantizedTensor unpack(const AwqSettings& settings, const StoredTensor& qweight, const StoredTensor& qzeros,
                              const StoredTensor& scales) {
   core::QuantizedTensor weights;
@@ -81,6 +71,13 @@ core::QuantizedTensor unpack(const AwqSettings& settings, const StoredTensor& qw
   return weights;
 }
 
+/// Some readers of a folder without zero points take what is stored, others take 8 whatever is stored.
+void check_symmetric(const core::QuantizedTensor& weights, const std::string& origin) {
+  if (is_symmetric(weights)) return;
+  fail(ErrorKind::kUnsupported, "{}: holds other zero points than 8, though quantization_config.zero_point is false",
+       origin);
+}
+
 }  // namespace
 
 AwqSettings read_awq_settings(const json& config, const std::string& origin) {
@@ -92,24 +89,20 @@ AwqSettings read_awq_settings(const json& config, const std::string& origin) {
   };
   if (quantization.value("version", json("gemm")) != "GEMM") expect("version", "gemm");
   expect("bits", 4);
-  expect("zero_point", true);
+  const json zero_point = quantization.value("zero_point", json(true));
+  if (!zero_point.is_boolean()) expect("zero_point", true);
   const json group_size = quantization.value("group_size", json(128));
   constexpr std::array kSizes = {16, 32, 64, 128, 256};
   if (!group_size.is_number_integer() || std::find(kSizes.begin(), kSizes.end(), group_size) == kSizes.end()) {
     fail(ErrorKind::kUnsupported, "{}: quantization_config.group_size is {}, expected one of {}", origin,
          group_size.dump(), fmt::join(kSizes, ", "));
   }
-  return {4, group_size.get<int>()};
+  return {4, group_size.get<int>(), !zero_point.get<bool>()};
 }
 
 StoredQuantized describe_awq_linear(const Checkpoint& checkpoint, const std::string& prefix,
                                     const AwqSettings& settings) {
-  const StoredTensor& qweight = checkpoint.tensor(prefix + ".qweight");
-  // A tensor without elements may claim any size in its other dimension.
-  if (qweight.view.dtype != DType::kI32 || qweight.view.shape.size() != 2 || qweight.view.bytes.empty()) {
-    fail(ErrorKind::kInvalidInput, "{}: tensor {}.qweight is {} [{}], expected I32 [in_features, out_features / 8]",
-         checkpoint.path.string(), prefix, core::info_of(qweight.view.dtype).name, fmt::join(qweight.view.shape, ", "));
-  }
+  const StoredTensor& qweight = checked_words(checkpoint, prefix + ".qweight", "[in_features, out_features / 8]");
   StoredQuantized stored;
   stored.bits = settings.bits;
   stored.group_size = settings.group_size;
@@ -123,7 +116,12 @@ StoredQuantized describe_awq_linear(const Checkpoint& checkpoint, const std::str
   const int64_t outs = stored.out_features;
   const auto& qzeros = checked_tensor(checkpoint, prefix + ".qzeros", DType::kI32, {groups, outs / 8});
   const auto& scales = checked_tensor(checkpoint, prefix + ".scales", DType::kF16, {groups, outs});
-  stored.read = [settings, qweight, qzeros, scales] { return unpack(settings, qweight, qzeros, scales); };
+  const std::string origin = fmt::format("{}: tensor {}.qzeros", checkpoint.path.string(), prefix);
+  stored.read = [settings, qweight, qzeros, scales, origin] {
+    core::QuantizedTensor weights = unpack(settings, qweight, qzeros, scales);
+    if (settings.symmetric) check_symmetric(weights, origin);
+    return weights;
+  };
   return stored;
 }
 
@@ -146,16 +144,13 @@ std::vector<OutputTensor> pack_awq_linear(const core::QuantizedTensor& weights, 
   const int64_t outs = weights.out_features;
   const int64_t ins = weights.in_features;
   const int64_t groups = weights.groups();
-  if (!weights.offsets.empty() || !weights.column_input.empty()) {
-    fail(ErrorKind::kUnsupported, "tensor {}: {} do not fit AutoAWQ's layout", prefix,
-         weights.offsets.empty() ? "inputs in another order" : "offsets in place of zero points");
-  }
   if (weights.bits != 4 || outs % 8 != 0) {
     fail(ErrorKind::kUnsupported,
          "tensor {}: {} bits and {} outputs do not fit AutoAWQ's layout, which has 4 and a "
          "multiple of 8",
          prefix, weights.bits, outs);
   }
+  check_packable(weights, prefix, "AutoAWQ's layout");
   std::vector<OutputTensor> tensors;
   tensors.push_back(pack_nibbles(prefix + ".qweight", ins, outs,
                                  [&](int64_t in, int64_t out) { return weights.codes[out * ins + in]; }));
@@ -164,17 +159,18 @@ std::vector<OutputTensor> pack_awq_linear(const core::QuantizedTensor& weights, 
   OutputTensor scales{prefix + ".scales", DType::kF16, {groups, outs}, std::vector<std::byte>(groups * outs * 2)};
   for (int64_t group = 0; group < groups; ++group) {
     for (int64_t out = 0; out < outs; ++out) {
-      const float scale = weights.scales[out * groups + group];
-      const uint16_t bits = core::float_to_half(scale);
-      if (core::half_to_float(bits) != scale) {
-        fail(ErrorKind::kUnsupported, "tensor {}: the scale {} of row {}, group {} is not an fp16 number", prefix,
-             scale, out, group);
-      }
+      const uint16_t bits = exact_half(weights, out, group, prefix);
       std::memcpy(&scales.bytes[(group * outs + out) * 2], &bits, sizeof bits);
     }
   }
   tensors.push_back(std::move(scales));
   return tensors;
+}
+
+json awq_quantization_config(int group_size, const std::vector<std::string>& dense_linears) {
+  return {{"quant_method", "awq"},    {"zero_point", true},
+          {"group_size", group_size}, {"bits", 4},
+          {"version", "gemm"},        {"modules_to_not_convert", dense_linears.empty() ? json() : json(dense_linears)}};
 }
 
 }  // namespace salient::checkpoint

@@ -40,7 +40,7 @@ struct StoredQuantized {
 class Checkpoint {
  public:
   std::filesystem::path path;  ///< as it was opened; errors call the model this
-  std::string format;          ///< "safetensors", "awq" or "gguf"
+  std::string format;          ///< "safetensors", "awq", "gptq", "compressed-tensors" or "gguf"
   nlohmann::json config;
   nlohmann::json generation_config;  ///< an object; empty when the model has none
   std::string tokenizer_json;        ///< empty when the model has none
@@ -67,7 +67,7 @@ class Checkpoint {
   void check_linear(const std::string& prefix, int64_t out_features, int64_t in_features) const;
 };
 
-/// Opens a Hugging Face folder (one or sharded safetensors, dense or AutoAWQ) or a GGUF file.
+/// Opens a Hugging Face folder (one or sharded safetensors, dense, AutoAWQ, GPTQ or compressed-tensors) or a GGUF file.
 /// Throws not_found, invalid_input or unsupported, naming file and field.
 Checkpoint open_checkpoint(const std::filesystem::path& path);
 

@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "checkpoint/awq.h"
+#include "checkpoint/compressed_tensors.h"
+#include "checkpoint/gptq.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -179,12 +181,34 @@ std::string format_of(const json& config, const std::string& origin) {
   if (!config.contains("quantization_config") || config["quantization_config"].is_null()) return "safetensors";
   const json& quantization = config["quantization_config"];
   const json method = quantization.is_object() ? quantization.value("quant_method", json()) : json();
-  if (method != "awq") {
-    fail(ErrorKind::kUnsupported, "{}: quantization_config.quant_method is {}, which is not supported; expected awq",
+  if (method == "awq") {
+    read_awq_settings(config, origin);
+  } else if (method == "gptq") {
+    read_gptq_settings(config, origin);
+  } else if (method == "compressed-tensors") {
+    check_compressed_tensors_config(config, origin);
+  } else {
+    fail(ErrorKind::kUnsupported,
+         "{}: quantization_config.quant_method is {}, which is not supported; expected awq, gptq or compressed-tensors",
          origin, method.dump());
   }
-  read_awq_settings(config, origin);
-  return "awq";
+  return method.get<std::string>();
+}
+
+/// config.json; where it does not say how linears are quantized, AutoGPTQ's quantize_config.json beside it does.
+json read_config(const fs::path& folder) {
+  const fs::path path = folder / "config.json";
+  if (!fs::exists(path)) {
+    fail(ErrorKind::kNotFound, "{}: has no config.json, so it is not a model folder", folder.string());
+  }
+  json config = read_object(path, true);
+  const fs::path gptq = folder / "quantize_config.json";
+  if (!config.contains("quantization_config") && fs::exists(gptq)) {
+    json quantization = read_object(gptq, true);
+    if (!quantization.contains("quant_method")) quantization["quant_method"] = "gptq";
+    config["quantization_config"] = std::move(quantization);
+  }
+  return config;
 }
 
 }  // namespace
@@ -203,12 +227,8 @@ void add_safetensors_file(const fs::path& path, std::map<std::string, StoredTens
 Checkpoint open_safetensors_folder(const fs::path& folder) {
   Checkpoint checkpoint;
   checkpoint.path = folder;
-  const fs::path config_path = folder / "config.json";
-  if (!fs::exists(config_path)) {
-    fail(ErrorKind::kNotFound, "{}: has no config.json, so it is not a model folder", folder.string());
-  }
-  checkpoint.config = read_object(config_path, true);
-  checkpoint.format = format_of(checkpoint.config, config_path.string());
+  checkpoint.config = read_config(folder);
+  checkpoint.format = format_of(checkpoint.config, (folder / "config.json").string());
   checkpoint.generation_config = read_object(folder / "generation_config.json", false);
   checkpoint.tokenizer_config = read_object(folder / "tokenizer_config.json", false);
   if (const fs::path path = folder / "tokenizer.json"; fs::exists(path)) checkpoint.tokenizer_json = read_text(path);
@@ -217,6 +237,8 @@ Checkpoint open_safetensors_folder(const fs::path& folder) {
   }
   add_weights(folder, checkpoint.tensors);
   if (checkpoint.format == "awq") describe_awq_linears(checkpoint);
+  if (checkpoint.format == "gptq") describe_gptq_linears(checkpoint);
+  if (checkpoint.format == "compressed-tensors") describe_compressed_tensors_linears(checkpoint);
   return checkpoint;
 }
 

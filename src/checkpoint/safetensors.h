@@ -14,7 +14,8 @@ namespace salient::checkpoint {
 void add_safetensors_file(const std::filesystem::path& path, std::map<std::string, StoredTensor>& tensors);
 
 /// Opens a Hugging Face folder: config.json, model.safetensors or the shards that
-/// model.safetensors.index.json lists, tokenizer and generation files.
+/// model.safetensors.index.json lists, tokenizer and generation files. Its linears may be dense, AutoAWQ, GPTQ or
+/// compressed-tensors, as quantization_config says.
 Checkpoint open_safetensors_folder(const std::filesystem::path& folder);
 
 }  // namespace salient::checkpoint

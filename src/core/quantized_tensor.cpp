@@ -41,6 +41,21 @@ void QuantizedTensor::append_rows(const QuantizedTensor& other) {
   offsets.insert(offsets.end(), other.offsets.begin(), other.offsets.end());
 }
 
+void QuantizedTensor::split_groups(int size) {
+  const int parts = group_size / size;
+  if (parts == 1) return;
+  const auto repeat = [&]<typename T>(std::vector<T>& values) {
+    std::vector<T> repeated;
+    repeated.reserve(values.size() * parts);
+    for (const T value : values) repeated.insert(repeated.end(), parts, value);
+    values = std::move(repeated);
+  };
+  repeat(scales);
+  repeat(zeros);
+  repeat(offsets);
+  group_size = size;
+}
+
 int64_t LinearWeights::out_features() const {
   return std::visit([](const auto& m) { return m.out_features; }, matrix);
 }

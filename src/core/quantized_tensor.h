@@ -27,6 +27,8 @@ struct QuantizedTensor {
   QuantizedTensor rows(int64_t first, int64_t count) const;
   /// Adds the rows of a matrix with the same columns, bits, groups and kind of zero.
   void append_rows(const QuantizedTensor& other);
+  /// Divides every group into groups of `size`, which divides group_size. No value changes.
+  void split_groups(int size);
 };
 
 }  // namespace salient::core

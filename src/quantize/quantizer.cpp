@@ -7,8 +7,7 @@
 #include <optional>
 #include <system_error>
 
-#include "checkpoint/awq.h"
-#include "checkpoint/awq_writer.h"
+#include "checkpoint/packed_writer.h"
 #include "core/atomic_output.h"
 #include "core/error.h"
 #include "quantize/layer_search.h"
@@ -51,7 +50,8 @@ json make_settings(const model::Decoder& decoder, std::span<const std::vector<in
                                        std::filesystem::last_write_time(path).time_since_epoch().count()};
   }
   const bool awq = options.method == Method::kAwq;
-  return {{"method", awq ? "awq" : "rtn"},
+  return {{"format", checkpoint::name_of(options.format)},
+          {"method", awq ? "awq" : "rtn"},
           {"clip", awq && options.clip},
           {"group_size", group_size},
           {"files", files},
@@ -99,7 +99,8 @@ std::vector<OutputTensor> make_outer_tensors(const model::Decoder& decoder) {
 
 /// The tensors of a layer; linears that are stored as one are put together again.
 std::vector<OutputTensor> make_layer_tensors(int64_t index, const DecoderSpec& spec, DenseLayer& dense,
-                                             const QuantizedLayer& quantized) {
+                                             const QuantizedLayer& quantized,
+                                             const checkpoint::PackedSettings& settings) {
   const std::string prefix = model::layer_prefix(index);
   std::vector<OutputTensor> tensors;
   for (const model::NormSlot& slot : model::norm_slots(spec)) {
@@ -115,7 +116,7 @@ std::vector<OutputTensor> make_layer_tensors(int64_t index, const DecoderSpec& s
       weights.append_rows(quantized.linears[next]);
       bias.insert(bias.end(), linears[next]->bias.begin(), linears[next]->bias.end());
     }
-    for (OutputTensor& tensor : checkpoint::pack_awq_linear(weights, prefix + slots[i].name)) {
+    for (OutputTensor& tensor : checkpoint::pack_linear(settings, weights, prefix + slots[i].name)) {
       tensors.push_back(std::move(tensor));
     }
     add_bias(prefix + slots[i].name, bias, tensors);
@@ -222,7 +223,8 @@ int choose_group_size(const DecoderSpec& spec, int wanted) {
 }
 
 void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& options) {
-  if (decoder.checkpoint().format == "awq") {
+  const std::string& format = decoder.checkpoint().format;
+  if (format == "awq" || format == "gptq" || format == "compressed-tensors") {
     fail(ErrorKind::kInvalidInput, "{}: is quantized already; quantize the model it was made from",
          decoder.checkpoint().path.string());
   }
@@ -243,8 +245,11 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
   QuantizeReport report;
   report.group_size = choose_group_size(spec, options.group_size);
   report.layers = json::array();
-  checkpoint::AwqWriter writer(options.output, make_settings(*decoder, calibration, report.group_size, options),
-                               options.resume);
+  checkpoint::PackedSettings settings;
+  settings.format = options.format;
+  settings.group_size = report.group_size;
+  checkpoint::PackedWriter writer(options.output, make_settings(*decoder, calibration, report.group_size, options),
+                                  options.resume);
   if (!writer.has_part(kOuterPart)) writer.write_part(kOuterPart, make_outer_tensors(*decoder));
 
   std::optional<CalibrationPass> pass;
@@ -269,12 +274,12 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
         quantized = round_layer(dense, report.group_size, pool);
       }
       writer.write_note(parts.back(), to_json(quantized.report));
-      writer.write_part(parts.back(), make_layer_tensors(i, spec, dense, quantized));
+      writer.write_part(parts.back(), make_layer_tensors(i, spec, dense, quantized, settings));
     }
     report.layers.push_back(writer.read_note(parts.back()));
     if (options.progress) options.progress({"quantizing", i + 1, spec.layers, "layers", {}});
   }
-  report.bytes = writer.finish(decoder->checkpoint(), report.group_size, parts);
+  report.bytes = writer.finish(decoder->checkpoint(), settings, parts);
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

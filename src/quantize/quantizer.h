@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/packed_writer.h"
 #include "core/progress.h"
 #include "core/thread_pool.h"
 #include "model/decoder.h"
@@ -22,7 +23,8 @@ enum class Method {
 
 struct QuantizeOptions {
   Method method = Method::kAwq;
-  bool clip = true;    ///< AWQ only
+  checkpoint::PackedFormat format = checkpoint::PackedFormat::kAwq;  ///< of the folder written
+  bool clip = true;                                                  ///< AWQ only
   int group_size = 0;  ///< 0: the largest of 128, 64 and 32 that divides every quantized input
   std::filesystem::path output;
   bool resume = false;
@@ -40,14 +42,14 @@ struct QuantizeReport {
   nlohmann::json layers;  ///< for each layer a list of {part, choice, loss_before, loss_after}
 };
 
-/// The group size a model is quantized with when none is asked for, or a check of the one asked for. The AutoAWQ format
-/// has one for the whole model. Throws unsupported when none fits, naming the input that does not divide.
+/// The group size a model is quantized with when none is asked for, or a check of the one asked for. Both formats
+/// have one for the whole model. Throws unsupported when none fits, naming the input that does not divide.
 int choose_group_size(const model::DecoderSpec& spec, int wanted);
 
 /// Throws what `quantize` would throw for this model, group size and output, before work on calibration begins.
 void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& options);
 
-/// Quantizes the linears of every layer to int4 and writes an AutoAWQ folder; embeddings, head and norms stay fp16.
+/// Quantizes the linears of every layer to int4 and writes a folder of `format`; embeddings, head and norms stay fp16.
 /// Layers stream from the checkpoint's mapping: memory is that of one layer and of the calibration tokens' hidden
 /// states. `calibration` holds token ids, each sequence at most the model's context; it is not looked at for rtn.
 /// Throws invalid_input (output exists, model is quantized already or holds weights that are no numbers, calibration

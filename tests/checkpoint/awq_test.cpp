@@ -166,6 +166,24 @@ TEST_F(AwqCheckpoint, RefusesATensorWithoutElementsWhateverItsOtherDimension) {
   }
 }
 
+TEST(PackAwq, RefusesAZeroPointThatFourBitsDoNotHold) {
+  QuantizedTensor tensor = random_tensor(16, 32, 32);
+  tensor.zeros[9] = 16;
+  expect_error(ErrorKind::kUnsupported, {"tensor p", "zero point 16", "row 9, group 0", "AutoAWQ"},
+               [&] { pack_awq_linear(tensor, "p"); });
+}
+
+TEST_F(AwqCheckpoint, WithoutZeroPointsHoldsEights) {
+  QuantizedTensor tensor = random_tensor(8, 64, 32);
+  tensor.zeros.assign(tensor.zeros.size(), 8);
+  const AwqSettings symmetric{4, 32, true};
+  EXPECT_EQ(read_awq_linear(open(pack_awq_linear(tensor, "p")), "p", symmetric).zeros, tensor.zeros);
+  tensor.zeros[3] = 7;
+  const Checkpoint& checkpoint = open(pack_awq_linear(tensor, "p"));
+  expect_error(ErrorKind::kUnsupported, {"the model", "p.qzeros", "zero_point is false"},
+               [&] { read_awq_linear(checkpoint, "p", symmetric); });
+}
+
 json quantization(const json& changes) {
   json config = {{"quant_method", "awq"}, {"zero_point", true}, {"group_size", 128}, {"bits", 4}, {"version", "gemm"}};
   config.update(changes);
@@ -179,6 +197,8 @@ TEST(AwqSettings, AreReadFromTheConfig) {
   for (const int group_size : {16, 32, 64, 256}) {
     EXPECT_EQ(read_awq_settings(quantization({{"group_size", group_size}}), "a").group_size, group_size);
   }
+  EXPECT_FALSE(read_awq_settings(quantization(json::object()), "a").symmetric);
+  EXPECT_TRUE(read_awq_settings(quantization({{"zero_point", false}}), "a").symmetric);
   EXPECT_EQ(read_awq_settings({{"quantization_config", {{"quant_method", "awq"}}}}, "a").group_size, 128);
 }
 
@@ -190,7 +210,6 @@ TEST(AwqSettings, ThatAreNotSupportedAreNamed) {
                                                              {"bits", 8},
                                                              {"bits", 3},
                                                              {"bits", "four"},
-                                                             {"zero_point", false},
                                                              {"zero_point", "true"},
                                                              {"group_size", -1},
                                                              {"group_size", 0},

@@ -231,7 +231,7 @@ TEST_F(Safetensors, AreAskedForWhereThereAreNone) {
 
 TEST_F(Safetensors, OfAnUnknownQuantizationAreRefused) {
   for (const json& quantization :
-       {json{{"quant_method", "gptq"}}, json{{"quant_method", 4}}, json::object(), json("awq"), json::array()}) {
+       {json{{"quant_method", "aqlm"}}, json{{"quant_method", 4}}, json::object(), json("awq"), json::array()}) {
     tests::write_text(file("config.json"), json{{"quantization_config", quantization}}.dump());
     expect_folder_refused(ErrorKind::kUnsupported,
                           {file("config.json").string(), "quantization_config.quant_method", "expected awq"});

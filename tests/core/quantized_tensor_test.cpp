@@ -36,6 +36,17 @@ TEST(QuantizedTensor, DequantizesTheRowsAskedFor) {
   EXPECT_EQ(values, (std::vector<float>{-1.0f, 0.0f, 0.0f, -3.75f, 99.0f}));
 }
 
+TEST(QuantizedTensor, KeepsItsValuesWhenGroupsAreDivided) {
+  QuantizedTensor tensor = small_tensor();
+  ASSERT_EQ(tensor.group_size, 2);
+  tensor.split_groups(1);
+  EXPECT_EQ(tensor.group_size, 1);
+  EXPECT_EQ(tensor.scales.size(), 8u);
+  std::vector<float> values(8);
+  tensor.dequantize_rows(0, 2, values.data());
+  EXPECT_EQ(values, kValues);
+}
+
 TEST(LinearWeights, ReadTheirRowsFromEitherKindOfMatrix) {
   const LinearWeights quantized{small_tensor(), {}};
   EXPECT_EQ(quantized.out_features(), 2);

@@ -159,8 +159,8 @@ class WeightFileTest(BadInputTest):
                 changed[f"{name}.{part}"] = numpy.ascontiguousarray(damage(tensors[f"{name}.{part}"]))
             save_file(changed, small / "model.safetensors")
             self.expect(["generate", small, "--prompt", "a"], small, f"{name}.{part}")
-        edit_json(small / "config.json", quantization_config={"quant_method": "gptq"})
-        self.expect(["generate", small, "--prompt", "a"], small / "config.json", "quant_method", "gptq")
+        edit_json(small / "config.json", quantization_config={"quant_method": "aqlm"})
+        self.expect(["generate", small, "--prompt", "a"], small / "config.json", "quant_method", "aqlm")
 
 
 class ConfigTest(BadInputTest):

@@ -12,7 +12,7 @@ import time
 import program
 import tiny_model
 
-COMMANDS = ["inspect", "quantize", "perplexity", "generate", "chat"]
+COMMANDS = ["inspect", "quantize", "export", "perplexity", "generate", "chat"]
 TEXT = "the quick brown fox jumps over the lazy dog and runs away from all the hounds " * 20
 
 
@@ -29,7 +29,7 @@ class FlagTest(program.ProgramTest):
             text = self.run_well(command, "--help").stdout
             self.assertIn("MODEL", text)
             self.assertRegex(text, r"(?m)^  --\w+")
-            if command != "inspect":
+            if command not in ("inspect", "export"):
                 self.assertIn("(Env:SALIENT_THREADS)", text.replace("\n", "").replace(" ", ""))
         self.assertRegex(self.run_well("--version").stdout, r"^salient \d+\.\d+")
 
@@ -48,6 +48,9 @@ class FlagTest(program.ProgramTest):
             (["generate", self.model, "--prompt", "a", "--max-tokens", "many"], "--max-tokens: many"),
             (["quantize", self.model], "--output"),
             (["quantize", self.model, "--output", "x", "--method", "gptq"], "gptq"),
+            (["quantize", self.model, "--output", "x", "--format", "gptq"], "gptq"),
+            (["export", self.model, "--output", "x", "--format", "gguf"], "gguf"),
+            (["export", self.model], "--output"),
             (["quantize", self.model, "--output", "x", "--group-size", "100"], "100"),
         ]:
             with self.subTest(arguments=arguments):

@@ -1,4 +1,4 @@
-#include "checkpoint/awq_writer.h"
+#include "checkpoint/packed_writer.h"
 
 #include <gtest/gtest.h>
 
@@ -13,11 +13,13 @@ using nlohmann::json;
 using tests::expect_error;
 namespace fs = std::filesystem;
 
-class AwqWriterTest : public testing::Test {
+const PackedSettings kAwq64{PackedFormat::kAwq, 4, 64, false, {}};
+
+class PackedWriterTest : public testing::Test {
  protected:
   fs::path output() const { return folder_.path() / "result"; }
   fs::path source_folder() const { return folder_.path() / "source"; }
-  AwqWriter writer(const json& settings, bool resume) const { return {output(), settings, resume}; }
+  PackedWriter writer(const json& settings, bool resume) const { return {output(), settings, resume}; }
 
   static std::vector<OutputTensor> part(const std::string& name) {
     return {make_f16_tensor(name, {2}, std::vector<float>{1, 2})};
@@ -33,15 +35,15 @@ class AwqWriterTest : public testing::Test {
   tests::TemporaryFolder folder_;
 };
 
-TEST_F(AwqWriterTest, PutsNothingUnderTheFinalNameBeforeItFinishes) {
-  AwqWriter writing = writer({{"method", "awq"}}, false);
+TEST_F(PackedWriterTest, PutsNothingUnderTheFinalNameBeforeItFinishes) {
+  PackedWriter writing = writer({{"method", "awq"}}, false);
   EXPECT_FALSE(writing.has_part("one"));
   writing.write_part("one", part("a"));
   EXPECT_TRUE(writing.has_part("one"));
   EXPECT_FALSE(writing.has_part("two"));
   writing.write_part("two", part("b"));
   EXPECT_FALSE(fs::exists(output()));
-  const uint64_t bytes = writing.finish(source(), 64, {"one", "two"});
+  const uint64_t bytes = writing.finish(source(), kAwq64, {"one", "two"});
 
   uint64_t sum = 0;
   std::set<std::string> names;
@@ -54,11 +56,11 @@ TEST_F(AwqWriterTest, PutsNothingUnderTheFinalNameBeforeItFinishes) {
   EXPECT_FALSE(fs::exists(output().string() + ".partial"));
 }
 
-TEST_F(AwqWriterTest, WritesAFolderThatOpensAsAwq) {
-  AwqWriter writing = writer({}, false);
+TEST_F(PackedWriterTest, WritesAFolderThatOpensAsAwq) {
+  PackedWriter writing = writer({}, false);
   writing.write_part("one", part("a"));
   writing.write_part("two", part("b"));
-  writing.finish(source(), 64, {"one", "two"});
+  writing.finish(source(), kAwq64, {"one", "two"});
   const Checkpoint checkpoint = open_checkpoint(output());
   EXPECT_EQ(checkpoint.format, "awq");
   EXPECT_EQ(checkpoint.vector("a", 2), (std::vector<float>{1, 2}));
@@ -72,7 +74,7 @@ TEST_F(AwqWriterTest, WritesAFolderThatOpensAsAwq) {
                         R"("modules_to_not_convert":null})"));
 }
 
-TEST_F(AwqWriterTest, BringsTheOtherFilesOfTheModel) {
+TEST_F(PackedWriterTest, BringsTheOtherFilesOfTheModel) {
   fs::create_directory(source_folder());
   tests::write_text(source_folder() / "special_tokens_map.json", "special");
   tests::write_text(source_folder() / "LICENSE", "licence");
@@ -81,9 +83,9 @@ TEST_F(AwqWriterTest, BringsTheOtherFilesOfTheModel) {
   model.generation_config = {{"eos_token_id", 7}};
   model.tokenizer_config = {{"chat_template", "text"}};
   model.tokenizer_json = "{ \"as\": \"it is\" }";
-  AwqWriter writing = writer({}, false);
+  PackedWriter writing = writer({}, false);
   writing.write_part("one", part("a"));
-  writing.finish(model, 64, {"one"});
+  writing.finish(model, kAwq64, {"one"});
   EXPECT_EQ(json::parse(tests::read_text(output() / "generation_config.json")), model.generation_config);
   EXPECT_EQ(json::parse(tests::read_text(output() / "tokenizer_config.json")), model.tokenizer_config);
   EXPECT_EQ(tests::read_text(output() / "tokenizer.json"), model.tokenizer_json);
@@ -92,22 +94,22 @@ TEST_F(AwqWriterTest, BringsTheOtherFilesOfTheModel) {
   EXPECT_FALSE(fs::exists(output() / "pytorch_model.bin"));
 }
 
-TEST_F(AwqWriterTest, KeepsThePartsOfARunWithTheSameSettings) {
+TEST_F(PackedWriterTest, KeepsThePartsOfARunWithTheSameSettings) {
   const json settings = {{"method", "awq"}, {"files", {{"a", {1, 2}}}}};
   {
-    AwqWriter writing = writer(settings, false);
+    PackedWriter writing = writer(settings, false);
     writing.write_part("one", part("a"));
     writing.write_note("one", {{"loss", 0.5}});
   }
-  AwqWriter resumed = writer(settings, true);
+  PackedWriter resumed = writer(settings, true);
   EXPECT_TRUE(resumed.has_part("one"));
   EXPECT_EQ(resumed.read_note("one"), (json{{"loss", 0.5}}));
   resumed.write_part("two", part("b"));
-  resumed.finish(source(), 64, {"one", "two"});
+  resumed.finish(source(), kAwq64, {"one", "two"});
   EXPECT_EQ(open_checkpoint(output()).tensors.size(), 2u);
 }
 
-TEST_F(AwqWriterTest, NamesTheFirstSettingThatDiffers) {
+TEST_F(PackedWriterTest, NamesTheFirstSettingThatDiffers) {
   writer({{"bits", 4}, {"group_size", 64}, {"seed", 0}}, false).write_part("one", part("a"));
   expect_error(ErrorKind::kInvalidInput, {output().string(), "group_size was 64", "is 32 now", "--resume"}, [&] {
     writer({{"bits", 4}, {"group_size", 32}, {"seed", 1}}, true);
@@ -118,7 +120,7 @@ TEST_F(AwqWriterTest, NamesTheFirstSettingThatDiffers) {
   EXPECT_TRUE(writer({{"bits", 4}, {"group_size", 64}, {"seed", 0}}, true).has_part("one"));
 }
 
-TEST_F(AwqWriterTest, RefusesToResumeFromADamagedRecord) {
+TEST_F(PackedWriterTest, RefusesToResumeFromADamagedRecord) {
   writer({{"bits", 4}}, false).write_part("one", part("a"));
   for (const char* record : {"{", "[1]", "7"}) {
     tests::write_text(output().string() + ".partial/settings.json", record);
@@ -126,16 +128,16 @@ TEST_F(AwqWriterTest, RefusesToResumeFromADamagedRecord) {
   }
 }
 
-TEST_F(AwqWriterTest, StartsAgainWithoutResume) {
+TEST_F(PackedWriterTest, StartsAgainWithoutResume) {
   writer({{"bits", 4}}, false).write_part("one", part("a"));
   EXPECT_FALSE(writer({{"bits", 4}}, false).has_part("one"));
 }
 
-TEST_F(AwqWriterTest, StartsWhereThereIsNothingToResume) {
+TEST_F(PackedWriterTest, StartsWhereThereIsNothingToResume) {
   EXPECT_FALSE(writer({{"bits", 4}}, true).has_part("one"));
 }
 
-TEST_F(AwqWriterTest, RefusesANameThatIsTaken) {
+TEST_F(PackedWriterTest, RefusesANameThatIsTaken) {
   fs::create_directory(output());
   expect_error(ErrorKind::kInvalidInput, {output().string(), "exists already"}, [&] { writer({}, false); });
 }

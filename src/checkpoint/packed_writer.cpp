@@ -1,7 +1,9 @@
-#include "checkpoint/awq_writer.h"
+#include "checkpoint/packed_writer.h"
 
 #include <fstream>
 
+#include "checkpoint/awq.h"
+#include "checkpoint/compressed_tensors.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -27,13 +29,13 @@ json read_json(const fs::path& path) {
   return value;
 }
 
-json make_config(const Checkpoint& source, int group_size) {
+json make_config(const Checkpoint& source, const PackedSettings& settings) {
   json config = source.config;
   config["torch_dtype"] = "float16";
   if (config.contains("dtype")) config["dtype"] = "float16";
-  config["quantization_config"] = {{"quant_method", "awq"},    {"zero_point", true},
-                                   {"group_size", group_size}, {"bits", 4},
-                                   {"version", "gemm"},        {"modules_to_not_convert", nullptr}};
+  config["quantization_config"] = settings.format == PackedFormat::kAwq
+                                      ? awq_quantization_config(settings.group_size, settings.dense_linears)
+                                      : compressed_tensors_quantization_config(settings);
   return config;
 }
 
@@ -48,7 +50,17 @@ void copy_companions(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-AwqWriter::AwqWriter(const fs::path& output, const json& settings, bool resume) : folder_(output) {
+const char* name_of(PackedFormat format) {
+  return format == PackedFormat::kAwq ? "awq" : "compressed-tensors";
+}
+
+std::vector<OutputTensor> pack_linear(const PackedSettings& settings, const core::QuantizedTensor& weights,
+                                      const std::string& prefix) {
+  return settings.format == PackedFormat::kAwq ? pack_awq_linear(weights, prefix)
+                                               : pack_compressed_tensors_linear(weights, prefix, settings.symmetric);
+}
+
+PackedWriter::PackedWriter(const fs::path& output, const json& settings, bool resume) : folder_(output) {
   const fs::path settings_path = folder_.path() / kSettingsFile;
   if (resume && fs::exists(settings_path)) {
     const json old = read_json(settings_path);
@@ -70,32 +82,33 @@ AwqWriter::AwqWriter(const fs::path& output, const json& settings, bool resume) 
   write_json(settings_path, settings);
 }
 
-fs::path AwqWriter::part_path(const std::string& part) const {
+fs::path PackedWriter::part_path(const std::string& part) const {
   return folder_.path() / ("part-" + part + ".safetensors");
 }
 
-bool AwqWriter::has_part(const std::string& part) const {
+bool PackedWriter::has_part(const std::string& part) const {
   return fs::exists(part_path(part));
 }
 
-void AwqWriter::write_part(const std::string& part, const std::vector<OutputTensor>& tensors) {
+void PackedWriter::write_part(const std::string& part, const std::vector<OutputTensor>& tensors) {
   write_safetensors(part_path(part), tensors);
 }
 
-void AwqWriter::write_note(const std::string& part, const json& note) {
+void PackedWriter::write_note(const std::string& part, const json& note) {
   write_json(folder_.path() / ("note-" + part + ".json"), note);
 }
 
-json AwqWriter::read_note(const std::string& part) const {
+json PackedWriter::read_note(const std::string& part) const {
   return read_json(folder_.path() / ("note-" + part + ".json"));
 }
 
-uint64_t AwqWriter::finish(const Checkpoint& source, int group_size, const std::vector<std::string>& parts) {
+uint64_t PackedWriter::finish(const Checkpoint& source, const PackedSettings& settings,
+                              const std::vector<std::string>& parts) {
   const fs::path& folder = folder_.path();
   std::vector<fs::path> part_paths;
   for (const std::string& part : parts) part_paths.push_back(part_path(part));
   assemble_safetensors(part_paths, folder, kShardBytes);
-  write_json(folder / "config.json", make_config(source, group_size));
+  write_json(folder / "config.json", make_config(source, settings));
   if (!source.generation_config.empty()) write_json(folder / "generation_config.json", source.generation_config);
   if (!source.tokenizer_config.empty()) write_json(folder / "tokenizer_config.json", source.tokenizer_config);
   if (!source.tokenizer_json.empty()) {

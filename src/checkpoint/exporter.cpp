@@ -1,0 +1,171 @@
+#include "checkpoint/exporter.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "checkpoint/packed_parts.h"
+#include "core/error.h"
+
+namespace salient::checkpoint {
+
+using core::DType;
+using core::ErrorKind;
+using core::fail;
+
+namespace {
+
+constexpr std::string_view kLayers = "model.layers.";
+constexpr int64_t kOutside = -1;
+
+/// The decoder layer a tensor belongs to, or kOutside.
+int64_t layer_of(const std::string& name) {
+  if (!name.starts_with(kLayers)) return kOutside;
+  int64_t layer = kOutside;
+  const char* end = name.data() + name.size();
+  const auto [rest, error] = std::from_chars(name.data() + kLayers.size(), end, layer);
+  return error == std::errc() && rest != end && *rest == '.' ? layer : kOutside;
+}
+
+/// The quantized linear that a tensor is a part of; its bias is a tensor of its own.
+std::optional<std::string> quantized_linear(const Checkpoint& source, const std::string& tensor) {
+  const size_t dot = tensor.rfind('.');
+  if (dot == std::string::npos || tensor.substr(dot) == ".bias") return std::nullopt;
+  const std::string prefix = tensor.substr(0, dot);
+  if (!source.quantized.contains(prefix)) return std::nullopt;
+  return prefix;
+}
+
+OutputTensor make_f32_tensor(const std::string& name, std::vector<int64_t> shape, const std::vector<float>& values) {
+  OutputTensor tensor{name, DType::kF32, std::move(shape), std::vector<std::byte>(values.size() * sizeof(float))};
+  std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+  return tensor;
+}
+
+/// A dense tensor with every value as it was: its bytes, or fp32 where they are a block format or in another order.
+OutputTensor make_dense_tensor(const Checkpoint& source, const std::string& name) {
+  const StoredTensor& stored = source.tensor(name);
+  const std::vector<int64_t>& shape = stored.view.shape;
+  if (!core::is_block_quantized(stored.view.dtype) && stored.rotary_heads == 0) {
+    return {name, stored.view.dtype, shape, {stored.view.bytes.begin(), stored.view.bytes.end()}};
+  }
+  if (shape.size() == 1) return make_f32_tensor(name, shape, source.vector(name, shape[0]));
+  if (shape.size() != 2) {
+    fail(ErrorKind::kUnsupported, "{}: tensor {} has shape [{}], expected one or two dimensions", source.path.string(),
+         name, fmt::join(shape, ", "));
+  }
+  std::vector<float> values(shape[0] * shape[1]);
+  source.matrix(name, shape[0], shape[1]).read_rows(0, shape[0], values.data());
+  return make_f32_tensor(name, shape, values);
+}
+
+OutputTensor make_dequantized_tensor(const StoredQuantized& linear, const std::string& prefix) {
+  std::vector<float> values(linear.out_features * linear.in_features);
+  linear.read().dequantize_rows(0, linear.out_features, values.data());
+  return make_f32_tensor(prefix + ".weight", {linear.out_features, linear.in_features}, values);
+}
+
+/// Reads linears until one is not symmetric.
+bool all_symmetric(const Checkpoint& source) {
+  return std::all_of(source.quantized.begin(), source.quantized.end(), [](const auto& entry) {
+    return layer_of(entry.first) == kOutside || is_symmetric(entry.second.read());
+  });
+}
+
+/// What the linears of all layers have in common. Throws when the format, which has one of each, cannot say it.
+PackedSettings choose_settings(const Checkpoint& source, PackedFormat format) {
+  PackedSettings settings;
+  settings.format = format;
+  const std::string* first = nullptr;
+  for (const auto& [name, linear] : source.quantized) {
+    if (layer_of(name) == kOutside) continue;
+    if (first == nullptr) {
+      first = &name;
+      settings.bits = linear.bits;
+      settings.group_size = linear.group_size;
+    }
+    settings.group_size = std::min(settings.group_size, linear.group_size);
+    if (linear.bits != settings.bits) {
+      fail(ErrorKind::kUnsupported, "{}: tensor {} has {} bits and {} has {}, but {} has one number for all",
+           source.path.string(), name, linear.bits, *first, settings.bits, name_of(format));
+    }
+  }
+  if (first == nullptr) {
+    fail(ErrorKind::kInvalidInput, "{}: has no quantized linears; salient quantize makes them", source.path.string());
+  }
+  for (const auto& [name, linear] : source.quantized) {
+    if (layer_of(name) == kOutside || linear.group_size % settings.group_size == 0) continue;
+    fail(ErrorKind::kUnsupported,
+         "{}: tensor {} has groups of {}, which groups of {} do not divide, but {} has one size", source.path.string(),
+         name, linear.group_size, settings.group_size, name_of(format));
+  }
+  for (const auto& [name, stored] : source.tensors) {
+    const bool matrix = stored.view.shape.size() == 2 && name.ends_with(".weight");
+    if (!matrix || layer_of(name) == kOutside || quantized_linear(source, name)) continue;
+    settings.dense_linears.push_back(name.substr(0, name.size() - std::strlen(".weight")));
+  }
+  if (format == PackedFormat::kCompressedTensors) settings.symmetric = all_symmetric(source);
+  return settings;
+}
+
+/// The tensors of one layer, or those outside of layers: names of dense tensors and of quantized linears.
+struct Part {
+  std::vector<std::string> dense;
+  std::set<std::string> quantized;
+};
+
+std::map<int64_t, Part> divide(const Checkpoint& source) {
+  std::map<int64_t, Part> parts;
+  for (const auto& [name, stored] : source.tensors) {
+    if (!quantized_linear(source, name)) parts[layer_of(name)].dense.push_back(name);
+  }
+  for (const auto& [name, linear] : source.quantized) parts[layer_of(name)].quantized.insert(name);
+  return parts;
+}
+
+std::vector<OutputTensor> make_part(const Checkpoint& source, int64_t layer, const Part& part,
+                                    const PackedSettings& settings) {
+  std::vector<OutputTensor> tensors;
+  for (const std::string& name : part.dense) tensors.push_back(make_dense_tensor(source, name));
+  for (const std::string& prefix : part.quantized) {
+    const StoredQuantized& linear = source.quantized.at(prefix);
+    if (layer == kOutside) {
+      tensors.push_back(make_dequantized_tensor(linear, prefix));
+      continue;
+    }
+    core::QuantizedTensor weights = linear.read();
+    weights.split_groups(settings.group_size);
+    for (OutputTensor& tensor : pack_linear(settings, weights, prefix)) tensors.push_back(std::move(tensor));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+ExportReport export_checkpoint(const Checkpoint& source, const ExportOptions& options) {
+  const PackedSettings settings = choose_settings(source, options.format);
+  const std::map<int64_t, Part> parts = divide(source);
+  PackedWriter writer(options.output, {}, /*resume=*/false);
+  ExportReport report{settings.bits, settings.group_size, 0};
+  try {
+    std::vector<std::string> names;
+    for (const auto& [layer, part] : parts) {
+      if (options.stop.stop_requested()) fail(ErrorKind::kCancelled, "interrupted");
+      names.push_back(layer == kOutside ? "outer" : fmt::format("layer-{:05}", layer));
+      writer.write_part(names.back(), make_part(source, layer, part, settings));
+      if (options.progress) {
+        options.progress({"exporting", std::ssize(names), std::ssize(parts), "parts", {}});
+      }
+    }
+    report.bytes = writer.finish(source, settings, names);
+  } catch (...) {
+    writer.discard();
+    throw;
+  }
+  return report;
+}
+
+}  // namespace salient::checkpoint

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "core/quantized_tensor.h"
+
+namespace salient::checkpoint {
+
+// What the formats that pack codes into 32-bit words (AutoAWQ, GPTQ, compressed-tensors) have in common.
+
+/// Code `place` of a 32-bit word, counted from the lowest bits, 4 or 8 bits each.
+inline uint8_t packed_code(const std::byte* words, int64_t word, int64_t place, int bits) {
+  uint32_t value;
+  std::memcpy(&value, words + word * 4, sizeof value);
+  return static_cast<uint8_t>(value >> (place * bits) & ((1u << bits) - 1));
+}
+
+/// Sets code `place` of a word whose bits there are 0.
+inline void put_packed_code(std::byte* words, int64_t word, int64_t place, int bits, uint8_t code) {
+  uint32_t value;
+  std::memcpy(&value, words + word * 4, sizeof value);
+  value |= uint32_t{code} << (place * bits);
+  std::memcpy(words + word * 4, &value, sizeof value);
+}
+
+/// The tensor `name`. Throws invalid_input when its dtype or shape differs, not_found when there is none.
+const StoredTensor& checked_tensor(const Checkpoint& checkpoint, const std::string& name, core::DType dtype,
+                                   const std::vector<int64_t>& shape);
+
+/// Throws invalid_input unless `name` is an I32 matrix with elements: one without may claim any size in its other
+/// dimension. `layout` is what errors say was expected.
+const StoredTensor& checked_words(const Checkpoint& checkpoint, const std::string& name, std::string_view layout);
+
+/// The tensor `name`, F16, BF16 or F32, with the scales of a linear.
+const StoredTensor& checked_scales(const Checkpoint& checkpoint, const std::string& name,
+                                   const std::vector<int64_t>& shape);
+/// Scales as fp32, in the order they are stored. Throws invalid_input for one that is not finite; `origin` is what
+/// errors call the tensor.
+std::vector<float> read_scales(const StoredTensor& stored, const std::string& origin);
+
+/// The order of inputs that puts those of each group next to each other, from a tensor that gives each input its group
+/// (act-order); empty where they are in order already. Throws invalid_input, naming the tensor, for a group that there
+/// is not, and for groups of different sizes.
+std::vector<int32_t> inputs_by_group(const Checkpoint& checkpoint, const std::string& name, int64_t in_features,
+                                     int64_t groups);
+
+/// The size in which a stored group of `inputs` inputs (often a whole row) is held: its own where that is 16 to 256,
+/// else the largest of 128, 64, 32 and 16 that divides it. Throws unsupported, naming the linear.
+int held_group_size(const Checkpoint& checkpoint, const std::string& prefix, int64_t inputs);
+
+/// Throws unsupported, naming the tensor, when the words of `layout` cannot hold it: offsets, another order of inputs,
+/// a zero point or code beyond its bits.
+void check_packable(const core::QuantizedTensor& weights, const std::string& prefix, std::string_view layout);
+
+/// True when every zero point is 2^(bits - 1).
+bool is_symmetric(const core::QuantizedTensor& weights);
+
+/// The fp16 bits of a scale. Throws unsupported, naming the tensor, when fp16 does not hold it exactly.
+uint16_t exact_half(const core::QuantizedTensor& weights, int64_t row, int64_t group, const std::string& prefix);
+
+}  // namespace salient::checkpoint

@@ -1,0 +1,178 @@
+#include "checkpoint/exporter.h"
+
+#include "checkpoint/awq.h"
+#include "core/dtype.h"
+#include "tests/checkpoint/quantized_checkpoint.h"
+#include "tests/support/expect_error.h"
+
+namespace salient::checkpoint {
+namespace {
+
+using core::DType;
+using core::ErrorKind;
+using core::QuantizedTensor;
+using tests::expect_error;
+namespace fs = std::filesystem;
+
+QuantizedTensor make_weights(int64_t in_features, int group_size, int seed) {
+  QuantizedTensor weights;
+  weights.out_features = 8;
+  weights.in_features = in_features;
+  weights.group_size = group_size;
+  for (int64_t i = 0; i < 8 * in_features; ++i) weights.codes.push_back(static_cast<uint8_t>((i * 7 + seed) % 16));
+  for (int64_t i = 0; i < 8 * weights.groups(); ++i) {
+    weights.zeros.push_back(static_cast<uint8_t>((i + seed) % 16));
+    weights.scales.push_back(0.25f * static_cast<float>(i + 1));
+  }
+  return weights;
+}
+
+/// A checkpoint in memory: the linears of two layers and a head, and dense tensors in a file.
+class Exporter : public testing::Test {
+ protected:
+  Exporter() {
+    const std::vector<OutputTensor> dense = {
+        make_tensor("model.embed_tokens.weight", DType::kBF16, {2, 2}, std::vector<uint16_t>{0x3f80, 1, 2, 0x7f7f}),
+        make_tensor("model.layers.0.mlp.up_proj.bias", DType::kF32, {8}, std::vector<float>(8, 0.1f)),
+        make_tensor("model.layers.1.input_layernorm.weight", DType::kF32, {2}, std::vector<float>{0.1f, 1e-30f})};
+    write_safetensors(folder_.path() / "dense.safetensors", dense);
+    add_safetensors_file_to_source();
+    add("model.layers.0.mlp.up_proj", make_weights(64, 32, 1));
+    add("model.layers.1.mlp.up_proj", make_weights(64, 32, 2));
+  }
+  void add(const std::string& name, const QuantizedTensor& weights) {
+    source_.quantized[name] = {weights.out_features, weights.in_features, weights.bits, weights.group_size,
+                               [weights] { return weights; }};
+  }
+  fs::path output() const { return folder_.path() / "output"; }
+  ExportReport run(PackedFormat format) { return export_checkpoint(source_, {format, output(), {}, {}}); }
+  void expect_refused(ErrorKind kind, const std::vector<std::string>& parts) {
+    for (const PackedFormat format : {PackedFormat::kAwq, PackedFormat::kCompressedTensors}) {
+      expect_error(kind, parts, [&] { run(format); });
+      EXPECT_FALSE(fs::exists(output()));
+      EXPECT_FALSE(fs::exists(output().string() + ".partial"));
+    }
+  }
+  static std::vector<float> values(const QuantizedTensor& weights) {
+    std::vector<float> result(weights.out_features * weights.in_features);
+    weights.dequantize_rows(0, weights.out_features, result.data());
+    return result;
+  }
+  Checkpoint source_;
+
+ private:
+  void add_safetensors_file_to_source() {
+    tests::write_text(folder_.path() / "config.json", R"({"model_type": "llama"})");
+    fs::rename(folder_.path() / "dense.safetensors", folder_.path() / "model.safetensors");
+    source_ = open_checkpoint(folder_.path());
+    source_.path = folder_.path() / "nowhere";
+  }
+  tests::TemporaryFolder folder_;
+};
+
+TEST_F(Exporter, ChangesNothing) {
+  for (const PackedFormat format : {PackedFormat::kAwq, PackedFormat::kCompressedTensors}) {
+    const ExportReport report = run(format);
+    EXPECT_EQ(report.bits, 4);
+    EXPECT_EQ(report.group_size, 32);
+    const Checkpoint written = open_checkpoint(output());
+    EXPECT_EQ(written.format, name_of(format));
+    ASSERT_EQ(written.quantized.size(), 2u);
+    for (const auto& [name, linear] : source_.quantized) {
+      EXPECT_EQ(values(written.quantized.at(name).read()), values(linear.read())) << name;
+    }
+    for (const auto& [name, stored] : source_.tensors) {
+      const core::TensorView& view = written.tensor(name).view;
+      EXPECT_EQ(view.dtype, stored.view.dtype) << name;
+      EXPECT_TRUE(std::equal(view.bytes.begin(), view.bytes.end(), stored.view.bytes.begin(), stored.view.bytes.end()))
+          << name;
+    }
+    fs::remove_all(output());
+  }
+}
+
+TEST_F(Exporter, LeavesOutZeroPointsWhereAllAreInTheMiddle) {
+  for (auto& [name, linear] : source_.quantized) {
+    QuantizedTensor weights = linear.read();
+    weights.zeros.assign(weights.zeros.size(), 8);
+    linear.read = [weights] { return weights; };
+  }
+  run(PackedFormat::kCompressedTensors);
+  const Checkpoint written = open_checkpoint(output());
+  EXPECT_FALSE(written.has("model.layers.0.mlp.up_proj.weight_zero_point"));
+  EXPECT_EQ(values(written.quantized.at("model.layers.0.mlp.up_proj").read()),
+            values(source_.quantized.at("model.layers.0.mlp.up_proj").read()));
+}
+
+TEST_F(Exporter, DividesLargerGroupsIntoTheSmallest) {
+  add("model.layers.1.mlp.down_proj", make_weights(128, 128, 3));
+  EXPECT_EQ(run(PackedFormat::kAwq).group_size, 32);
+  const QuantizedTensor written = open_checkpoint(output()).quantized.at("model.layers.1.mlp.down_proj").read();
+  EXPECT_EQ(written.group_size, 32);
+  EXPECT_EQ(values(written), values(make_weights(128, 128, 3)));
+}
+
+TEST_F(Exporter, MakesAQuantizedHeadDense) {
+  add("lm_head", make_weights(64, 32, 4));
+  run(PackedFormat::kAwq);
+  const Checkpoint written = open_checkpoint(output());
+  EXPECT_EQ(written.tensor("lm_head.weight").view.dtype, DType::kF32);
+  std::vector<float> read(8 * 64);
+  written.matrix("lm_head.weight", 8, 64).read_rows(0, 8, read.data());
+  EXPECT_EQ(read, values(make_weights(64, 32, 4)));
+}
+
+TEST_F(Exporter, NamesDenseLinearsOfLayers) {
+  const auto embeddings = source_.tensors.at("model.embed_tokens.weight");
+  source_.tensors["model.layers.1.mlp.gate_proj.weight"] = embeddings;
+  run(PackedFormat::kAwq);
+  EXPECT_EQ(open_checkpoint(output()).config["quantization_config"]["modules_to_not_convert"],
+            nlohmann::json::array({"model.layers.1.mlp.gate_proj"}));
+}
+
+TEST_F(Exporter, RefusesWhatTheFormatsCannotHoldAndLeavesNothing) {
+  const QuantizedTensor good = make_weights(64, 32, 2);
+  const auto expect_weights_refused = [&](const std::vector<std::string>& parts, auto change) {
+    QuantizedTensor weights = good;
+    change(weights);
+    add("model.layers.1.mlp.up_proj", weights);
+    expect_refused(ErrorKind::kUnsupported, parts);
+  };
+  expect_weights_refused({"model.layers.1.mlp.up_proj", "zero point 16", "row 2, group 1"},
+                         [](auto& w) { w.zeros[5] = 16; });
+  expect_weights_refused({"model.layers.1.mlp.up_proj", "0.1", "fp16"}, [](auto& w) { w.scales[5] = 0.1f; });
+  expect_weights_refused({"model.layers.1.mlp.up_proj", "inputs in another order"},
+                         [](auto& w) { w.column_input.resize(64); });
+  expect_weights_refused({"model.layers.1.mlp.up_proj", "offsets"}, [](auto& w) {
+    w.offsets.assign(w.zeros.size(), 0);
+    w.zeros.clear();
+  });
+  expect_weights_refused({"model.layers.1.mlp.up_proj", "8 bits", "model.layers.0.mlp.up_proj"},
+                         [](auto& w) { w.bits = 8; });
+  add("model.layers.1.mlp.up_proj", make_weights(96, 48, 2));
+  expect_refused(ErrorKind::kUnsupported, {"model.layers.1.mlp.up_proj", "groups of 48", "groups of 32"});
+}
+
+TEST_F(Exporter, RefusesAModelWithoutQuantizedLinears) {
+  source_.quantized.clear();
+  expect_refused(ErrorKind::kInvalidInput, {"no quantized linears", "salient quantize"});
+}
+
+TEST_F(Exporter, StopsWhenAskedTo) {
+  std::stop_source stop;
+  stop.request_stop();
+  expect_error(ErrorKind::kCancelled, {"interrupted"}, [&] {
+    export_checkpoint(source_, {PackedFormat::kAwq, output(), {}, stop.get_token()});
+  });
+  EXPECT_FALSE(fs::exists(output().string() + ".partial"));
+}
+
+TEST_F(Exporter, KeepsAFolderThatExists) {
+  fs::create_directory(output());
+  tests::write_text(output() / "mine", "text");
+  expect_error(ErrorKind::kInvalidInput, {"exists already"}, [&] { run(PackedFormat::kAwq); });
+  EXPECT_EQ(tests::read_text(output() / "mine"), "text");
+}
+
+}  // namespace
+}  // namespace salient::checkpoint

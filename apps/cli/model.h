@@ -49,6 +49,12 @@ uint64_t resident_bytes(const model::Decoder& decoder);
 /// Progress of this program on standard error, as suits the terminal or file there.
 core::ProgressCallback show_progress();
 
+/// How a quantized linear is stored and, with int8 activations, run: "int4 in groups of 128".
+std::string describe(const checkpoint::StoredQuantized& linear);
+
+/// What a runner multiplies: "int4 in groups of 32, int8 activations", or the dtypes of a model that is not quantized.
+std::string describe_arithmetic(const runner::CpuRunner& runner);
+
 /// One line on standard error: what runs, with which instructions, on how many threads.
 void say_what_runs(const runner::CpuRunner& runner, int threads);
 

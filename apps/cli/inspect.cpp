@@ -14,18 +14,29 @@ namespace {
 
 using nlohmann::json;
 
-/// How a stored tensor is run: what the runner holds in memory for it.
-std::string run_as(const checkpoint::Checkpoint& checkpoint, const std::string& name,
-                   const checkpoint::StoredTensor& stored) {
+/// How a stored tensor is run: what the runner holds in memory for it, and the bits of a number there.
+struct RunsAs {
+  std::string name;
+  int bits;
+};
+
+RunsAs run_as(const checkpoint::Checkpoint& checkpoint, const model::DecoderSpec& spec, const std::string& name,
+              const checkpoint::StoredTensor& stored) {
   const size_t dot = std::min(name.rfind('.'), name.size());
-  const auto linear = checkpoint.quantized.find(name.substr(0, dot));
-  if (linear != checkpoint.quantized.end() && name.substr(dot) != ".bias") {
-    const bool codes = name.ends_with(".qweight") || name.ends_with(".weight_packed") || name.ends_with(".weight");
-    return fmt::format("{}int{}{}", codes ? "" : "part of the ", linear->second.bits, codes ? "" : " linear");
+  const std::string linear = name.substr(0, dot);
+  const std::string part = name.substr(dot);
+  // A table that is only looked up is read row by row; one that is the output head too is multiplied.
+  const bool looked_up = linear == model::kEmbeddingsName && !spec.tied_embeddings;
+  const auto found = checkpoint.quantized.find(linear);
+  if (found != checkpoint.quantized.end() && !looked_up && part != ".bias") {
+    const bool codes = part == ".weight" || part == ".qweight" || part == ".weight_packed";
+    return {(codes ? "" : "part of ") + describe(found->second), found->second.bits};
   }
-  const bool half = stored.view.dtype == core::DType::kF16 || stored.view.dtype == core::DType::kBF16;
-  if (stored.view.shape.size() == 2 && half) return stored.view.dtype == core::DType::kF16 ? "fp16" : "bf16";
-  return "fp32";
+  const core::DType dtype = stored.view.dtype;
+  if (stored.view.shape.size() == 2 && (dtype == core::DType::kF16 || dtype == core::DType::kBF16)) {
+    return {dtype == core::DType::kF16 ? "fp16" : "bf16", 16};
+  }
+  return {"fp32", 32};
 }
 
 /// Every group size of the quantized linears.
@@ -44,11 +55,13 @@ json describe(const checkpoint::Checkpoint& checkpoint, const model::DecoderSpec
     bytes += stored.view.bytes.size();
     by_dtype[dtype] += stored.view.bytes.size();
     if (!with_tensors) continue;
+    const RunsAs runs_as = run_as(checkpoint, spec, name, stored);
     tensors.push_back({{"name", name},
                        {"stored_as", dtype},
                        {"shape", stored.view.shape},
                        {"bytes", stored.view.bytes.size()},
-                       {"runs_as", run_as(checkpoint, name, stored)}});
+                       {"runs_as", runs_as.name},
+                       {"runs_at_bits", runs_as.bits}});
   }
   json result = {{"model", checkpoint.path.string()},
                  {"format", checkpoint.format},
@@ -86,10 +99,10 @@ void print_text(const json& description) {
     fmt::print("{:<20}{}\n", "stored as " + dtype, core::format_bytes(bytes.get<uint64_t>()));
   }
   if (!description.contains("tensors")) return;
-  fmt::print("\n{:<56}{:<8}{:<10}{}\n", "tensor", "stored", "runs as", "shape");
+  fmt::print("\n{:<56}{:<8}{:<32}{:<6}{}\n", "tensor", "stored", "runs as", "bits", "shape");
   for (const json& tensor : description["tensors"]) {
-    fmt::print("{:<56}{:<8}{:<10}{}\n", tensor["name"].get<std::string>(), tensor["stored_as"].get<std::string>(),
-               tensor["runs_as"].get<std::string>(), tensor["shape"].dump());
+    fmt::print("{:<56}{:<8}{:<32}{:<6}{}\n", tensor["name"].get<std::string>(), tensor["stored_as"].get<std::string>(),
+               tensor["runs_as"].get<std::string>(), tensor["runs_at_bits"].get<int>(), tensor["shape"].dump());
   }
 }
 

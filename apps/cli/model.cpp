@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/error.h"
 #include "core/os.h"
@@ -98,10 +99,24 @@ core::ProgressCallback show_progress_on_terminal() {
   return core::os::is_terminal(2) ? show_progress() : core::ProgressCallback();
 }
 
+std::string describe(const checkpoint::StoredQuantized& linear) {
+  return fmt::format("int{} in groups of {}", linear.bits, linear.group_size);
+}
+
+std::string describe_arithmetic(const runner::CpuRunner& runner) {
+  const checkpoint::Checkpoint& checkpoint = runner.decoder().checkpoint();
+  if (checkpoint.quantized.empty()) return "not quantized";
+  std::set<std::string> kinds;
+  for (const auto& [name, linear] : checkpoint.quantized) kinds.insert(describe(linear));
+  const bool rounded = runner.activations() == runner::Activations::kInt8;
+  return fmt::format("{}, {}", fmt::join(kinds, " and "), rounded ? "int8 activations" : "dequantized to fp32");
+}
+
 void say_what_runs(const runner::CpuRunner& runner, int threads) {
   const model::DecoderSpec& spec = runner.spec();
-  fmt::print(stderr, "{}: {}, {} layers, {} read per token; {} kernels, {} thread{}\n",
-             runner.decoder().checkpoint().path.string(), runner.decoder().checkpoint().format, spec.layers,
+  fmt::print(stderr, "{}: {}, {}, {} layers, {} read per token; {} kernels, {} thread{}\n",
+             runner.decoder().checkpoint().path.string(), runner.decoder().checkpoint().format,
+             describe_arithmetic(runner), spec.layers,
              core::format_bytes(static_cast<uint64_t>(runner.bytes_per_token())), kernels::active_kernels().name,
              threads, threads == 1 ? "" : "s");
 }

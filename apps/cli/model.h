@@ -56,6 +56,12 @@ core::ProgressCallback show_progress();
 /// The same where standard error is a terminal, else nothing: for work that is short as a rule.
 core::ProgressCallback show_progress_on_terminal();
 
+/// How a quantized linear is stored and, with int8 activations, run: "int4 in groups of 128".
+std::string describe(const checkpoint::StoredQuantized& linear);
+
+/// What a runner multiplies: "int4 in groups of 32, int8 activations", or the dtypes of a model that is not quantized.
+std::string describe_arithmetic(const runner::CpuRunner& runner);
+
 /// One line on standard error: what runs, with which instructions, on how many threads.
 void say_what_runs(const runner::CpuRunner& runner, int threads);
 

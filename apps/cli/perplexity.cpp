@@ -64,7 +64,11 @@ std::unique_ptr<runner::CpuRunner> make_runner(const std::filesystem::path& path
           .residency = fits ? runner::Residency::kResident : runner::Residency::kStreamed,
           .kv_dtype = flags.exact ? core::DType::kF32 : core::DType::kF16,
       });
-  if (fits) say_what_runs(*runner, pool.size());
+  if (fits) {
+    say_what_runs(*runner, pool.size());
+  } else {
+    fmt::print(stderr, "{}: {}\n", path.string(), describe_arithmetic(*runner));
+  }
   return runner;
 }
 

@@ -145,6 +145,15 @@ void print_summary(const quantize::QuantizeReport& report, const Flags& flags, c
              core::format_duration(report.seconds));
 }
 
+/// The formats of tensors that are quantized already, as a GGUF's may be.
+std::set<std::string_view> block_formats(const checkpoint::Checkpoint& checkpoint) {
+  std::set<std::string_view> formats;
+  for (const auto& [name, stored] : checkpoint.tensors) {
+    if (core::is_block_quantized(stored.view.dtype)) formats.insert(core::info_of(stored.view.dtype).name);
+  }
+  return formats;
+}
+
 void run(Flags& flags) {
   const Interrupt interrupt;
   core::ThreadPool pool(flags.run.threads);
@@ -152,6 +161,10 @@ void run(Flags& flags) {
   const Sizes before = sizes_of(decoder->checkpoint());
 
   quantize::check_quantizable(*decoder, flags.options);
+  if (const auto formats = block_formats(decoder->checkpoint()); !formats.empty()) {
+    fmt::print(stderr, "{}: is itself quantized ({}); the error of that stays, and more is added\n",
+               flags.run.model.string(), fmt::join(formats, ", "));
+  }
   const int group_size = quantize::choose_group_size(decoder->spec(), flags.options.group_size);
   fmt::print(stderr, "groups of {}{}\n", group_size,
              flags.options.group_size == 0 && group_size != 128

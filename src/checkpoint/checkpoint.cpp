@@ -40,15 +40,6 @@ bool holds_numbers(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 || core::is_block_quantized(dtype);
 }
 
-/// The stored row that holds logical row `row` (see StoredTensor::rotary_heads).
-int64_t stored_row(int64_t row, int64_t rows, int64_t rotary_heads) {
-  if (rotary_heads == 0) return row;
-  const int64_t head_dim = rows / rotary_heads;
-  const int64_t in_head = row % head_dim;
-  const int64_t half = head_dim / 2;
-  return row - in_head + 2 * (in_head % half) + in_head / half;
-}
-
 void check_shape(const Checkpoint& checkpoint, const std::string& name, const StoredTensor& stored,
                  const std::vector<int64_t>& expected) {
   if (stored.view.shape != expected) {
@@ -63,6 +54,14 @@ void check_shape(const Checkpoint& checkpoint, const std::string& name, const St
 
 }  // namespace
 
+int64_t StoredTensor::stored_row(int64_t row) const {
+  if (rotary_heads == 0) return row;
+  const int64_t head_dim = view.shape[0] / rotary_heads;
+  const int64_t in_head = row % head_dim;
+  const int64_t half = head_dim / 2;
+  return row - in_head + 2 * (in_head % half) + in_head / half;
+}
+
 const StoredTensor& Checkpoint::tensor(const std::string& name) const {
   const auto found = tensors.find(name);
   if (found == tensors.end()) fail(ErrorKind::kNotFound, "{}: has no tensor {}", path.string(), name);
@@ -74,9 +73,12 @@ std::vector<float> Checkpoint::vector(const std::string& name, int64_t size) con
   check_shape(*this, name, stored, {size});
   std::vector<float> values(size);
   convert_to_float(stored.view.dtype, stored.view.bytes.data(), size, values.data());
+  if (stored.added != 0) {
+    for (float& value : values) value -= stored.added;
+  }
   if (stored.rotary_heads == 0) return values;
   std::vector<float> ordered(size);
-  for (int64_t row = 0; row < size; ++row) ordered[row] = values[stored_row(row, size, stored.rotary_heads)];
+  for (int64_t row = 0; row < size; ++row) ordered[row] = values[stored.stored_row(row)];
   return ordered;
 }
 
@@ -88,7 +90,7 @@ core::DenseMatrix Checkpoint::matrix(const std::string& name, int64_t out_featur
   const int64_t row_bytes = in_features / info.block_elements * info.block_bytes;
   const auto read_rows = [stored, out_features, in_features, row_bytes](int64_t first, int64_t count, float* out) {
     for (int64_t row = first; row < first + count; ++row, out += in_features) {
-      const int64_t source = stored_row(row, out_features, stored.rotary_heads);
+      const int64_t source = stored.stored_row(row);
       convert_to_float(stored.view.dtype, stored.view.bytes.data() + source * row_bytes, in_features, out);
     }
   };

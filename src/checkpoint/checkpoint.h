@@ -22,6 +22,11 @@ struct StoredTensor {
   /// this many heads with the two rotary halves interleaved: logical row h*d + half*(d/2) + i is stored row
   /// h*d + 2*i + half.
   int64_t rotary_heads = 0;
+  /// What the format adds to every element: 1 for the norms of Gemma in GGUF. `Checkpoint::vector` takes it off.
+  float added = 0;
+
+  /// The stored row that holds logical row `row`.
+  int64_t stored_row(int64_t row) const;
 };
 
 /// A quantized linear as its format describes it. The description has been checked; the codes are unpacked when they

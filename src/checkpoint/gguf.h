@@ -38,8 +38,12 @@ struct GgufFile {
 
 GgufFile parse_gguf(const std::filesystem::path& path);
 
-/// Opens a GGUF model as a checkpoint in Hugging Face terms (names, config, tokenizer, generation settings).
+/// Opens a GGUF model as a checkpoint in Hugging Face terms: names, config, tokenizer, generation settings
+/// (gguf_tensors.cpp).
 Checkpoint open_gguf(const std::filesystem::path& path);
+
+/// Lists the block-quantized matrices of a checkpoint as quantized linears, exactly (gguf_quantized.cpp).
+void describe_gguf_linears(Checkpoint& checkpoint);
 
 /// config.json as transformers would have it (gguf_config.cpp).
 nlohmann::json make_config(const GgufFile& gguf);

@@ -1,5 +1,6 @@
 #include "checkpoint/gguf_blocks.h"
 
+#include <array>
 #include <cstring>
 
 #include "core/error.h"
@@ -20,50 +21,53 @@ int byte_at(const std::byte* bytes, int64_t i) {
   return std::to_integer<int>(bytes[i]);
 }
 
-/// Code i of 32 whose low nibbles are elements 0..15 and high nibbles 16..31.
-int nibble_at(const std::byte* bytes, int i) {
-  return i < 16 ? byte_at(bytes, i) & 15 : byte_at(bytes, i - 16) >> 4;
+/// 32 codes whose low nibbles are elements 0..15 and high nibbles 16..31.
+void unpack_nibbles(const std::byte* bytes, uint8_t* codes) {
+  for (int i = 0; i < 16; ++i) {
+    codes[i] = static_cast<uint8_t>(byte_at(bytes, i) & 15);
+    codes[i + 16] = static_cast<uint8_t>(byte_at(bytes, i) >> 4);
+  }
 }
 
-/// Bit i of a 32-bit mask.
-int bit_at(const std::byte* bytes, int i) {
-  return byte_at(bytes, i / 8) >> (i % 8) & 1;
+/// Adds the fifth bits of 32 codes, bit i of a 32-bit mask.
+void add_fifth_bits(const std::byte* bytes, uint8_t* codes) {
+  for (int i = 0; i < 32; ++i) codes[i] = static_cast<uint8_t>(codes[i] | (byte_at(bytes, i / 8) >> (i % 8) & 1) << 4);
 }
 
 // The small formats: blocks of 32 with an fp16 scale d, and an fp16 minimum m in the _1 kinds.
 
-void decode_q4_0(const std::byte* block, float* out) {
-  const float d = half_at(block);
-  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(nibble_at(block + 2, i) - 8) * d;
+void unpack_q4_0(const std::byte* block, const UnpackedBlock& out) {
+  out.scales[0] = half_at(block);
+  unpack_nibbles(block + 2, out.codes);
 }
 
-void decode_q4_1(const std::byte* block, float* out) {
-  const float d = half_at(block);
-  const float m = half_at(block + 2);
-  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(nibble_at(block + 4, i)) * d + m;
+void unpack_q4_1(const std::byte* block, const UnpackedBlock& out) {
+  out.scales[0] = half_at(block);
+  out.offsets[0] = half_at(block + 2);
+  unpack_nibbles(block + 4, out.codes);
 }
 
-void decode_q5_0(const std::byte* block, float* out) {
-  const float d = half_at(block);
-  for (int i = 0; i < 32; ++i) {
-    out[i] = static_cast<float>((nibble_at(block + 6, i) | bit_at(block + 2, i) << 4) - 16) * d;
-  }
+void unpack_q5_0(const std::byte* block, const UnpackedBlock& out) {
+  out.scales[0] = half_at(block);
+  unpack_nibbles(block + 6, out.codes);
+  add_fifth_bits(block + 2, out.codes);
 }
 
-void decode_q5_1(const std::byte* block, float* out) {
-  const float d = half_at(block);
-  const float m = half_at(block + 2);
-  for (int i = 0; i < 32; ++i) {
-    out[i] = static_cast<float>(nibble_at(block + 8, i) | bit_at(block + 4, i) << 4) * d + m;
-  }
+void unpack_q5_1(const std::byte* block, const UnpackedBlock& out) {
+  out.scales[0] = half_at(block);
+  out.offsets[0] = half_at(block + 2);
+  unpack_nibbles(block + 8, out.codes);
+  add_fifth_bits(block + 4, out.codes);
 }
 
-void decode_q8_0(const std::byte* block, float* out) {
-  const float d = half_at(block);
-  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(static_cast<int8_t>(byte_at(block + 2, i))) * d;
+/// The codes are int8; 128 more makes them codes here.
+void unpack_q8_0(const std::byte* block, const UnpackedBlock& out) {
+  out.scales[0] = half_at(block);
+  for (int i = 0; i < 32; ++i) out.codes[i] = static_cast<uint8_t>(byte_at(block + 2, i) ^ 128);
 }
 
-// The K formats: blocks of 256 in sub-blocks whose scales are themselves quantized.
+// The K formats: blocks of 256 in sub-blocks whose scales are themselves quantized. The products of d or m with them
+// have at most 19 bits: they are exact.
 
 struct ScaleAndMinimum {
   int scale;
@@ -78,60 +82,68 @@ ScaleAndMinimum unpack_k_scale(const std::byte* packed, int i) {
 }
 
 /// Q4_K, and Q5_K with `fifth_bits`: sub-block i of 32 has the low (even i) or high nibbles of 32 bytes.
-void decode_k_nibbles(const std::byte* block, const std::byte* fifth_bits, const std::byte* nibbles, float* out) {
+void unpack_k_nibbles(const std::byte* block, const std::byte* fifth_bits, const std::byte* nibbles,
+                      const UnpackedBlock& out) {
   const float d = half_at(block);
   const float m = half_at(block + 2);
   for (int i = 0; i < 8; ++i) {
     const auto [scale, minimum] = unpack_k_scale(block + 4, i);
+    out.scales[i] = d * static_cast<float>(scale);
+    out.offsets[i] = -(m * static_cast<float>(minimum));
     for (int j = 0; j < 32; ++j) {
       const int low = byte_at(nibbles, i / 2 * 32 + j) >> (i % 2 * 4) & 15;
       const int fifth = fifth_bits ? byte_at(fifth_bits, j) >> i & 1 : 0;
-      *out++ = d * static_cast<float>(scale) * static_cast<float>(low | fifth << 4) - m * static_cast<float>(minimum);
+      out.codes[i * 32 + j] = static_cast<uint8_t>(low | fifth << 4);
     }
   }
 }
 
-void decode_q4_k(const std::byte* block, float* out) {
-  decode_k_nibbles(block, nullptr, block + 16, out);
+void unpack_q4_k(const std::byte* block, const UnpackedBlock& out) {
+  unpack_k_nibbles(block, nullptr, block + 16, out);
 }
 
-void decode_q5_k(const std::byte* block, float* out) {
-  decode_k_nibbles(block, block + 16, block + 48, out);
+void unpack_q5_k(const std::byte* block, const UnpackedBlock& out) {
+  unpack_k_nibbles(block, block + 16, block + 48, out);
 }
 
 /// Low nibbles [128], upper two bits [64], int8 scales of 16 sub-blocks of 16, d; in two halves of 128 elements.
-void decode_q6_k(const std::byte* block, float* out) {
+void unpack_q6_k(const std::byte* block, const UnpackedBlock& out) {
   const float d = half_at(block + 208);
-  for (int i = 0; i < 256; ++i) {
-    const int half = i / 128;
-    const int in_half = i % 128;
-    const int low = byte_at(block, half * 64 + in_half % 64) >> (in_half / 64 * 4) & 15;
-    const int high = byte_at(block + 128, half * 32 + in_half % 32) >> (in_half / 32 * 2) & 3;
-    const int scale = static_cast<int8_t>(byte_at(block + 192, i / 16));
-    out[i] = d * static_cast<float>(scale) * static_cast<float>((low | high << 4) - 32);
+  for (int i = 0; i < 16; ++i) {
+    out.scales[i] = d * static_cast<float>(static_cast<int8_t>(byte_at(block + 192, i)));
+  }
+  for (int half = 0; half < 2; ++half) {
+    for (int i = 0; i < 128; ++i) {
+      const int low = byte_at(block, half * 64 + i % 64) >> (i / 64 * 4) & 15;
+      const int high = byte_at(block + 128, half * 32 + i % 32) >> (i / 32 * 2) & 3;
+      out.codes[half * 128 + i] = static_cast<uint8_t>(low | high << 4);
+    }
   }
 }
 
-using DecodeBlock = void (*)(const std::byte* block, float* out);
+struct BlockFormat {
+  BlockLayout layout;
+  void (*unpack)(const std::byte* block, const UnpackedBlock& out);
+};
 
-DecodeBlock decoder_of(DType dtype) {
+BlockFormat format_of(DType dtype) {
   switch (dtype) {
     case DType::kQ4_0:
-      return decode_q4_0;
+      return {{4, 32, false, 8}, unpack_q4_0};
     case DType::kQ4_1:
-      return decode_q4_1;
+      return {{4, 32, true, 0}, unpack_q4_1};
     case DType::kQ5_0:
-      return decode_q5_0;
+      return {{8, 32, false, 16}, unpack_q5_0};
     case DType::kQ5_1:
-      return decode_q5_1;
+      return {{8, 32, true, 0}, unpack_q5_1};
     case DType::kQ8_0:
-      return decode_q8_0;
+      return {{8, 32, false, 128}, unpack_q8_0};
     case DType::kQ4_K:
-      return decode_q4_k;
+      return {{4, 32, true, 0}, unpack_q4_k};
     case DType::kQ5_K:
-      return decode_q5_k;
+      return {{8, 32, true, 0}, unpack_q5_k};
     case DType::kQ6_K:
-      return decode_q6_k;
+      return {{8, 16, false, 32}, unpack_q6_k};
     default:
       core::fail(core::ErrorKind::kInternal, "{} is not a block format", core::info_of(dtype).name);
   }
@@ -139,11 +151,37 @@ DecodeBlock decoder_of(DType dtype) {
 
 }  // namespace
 
-void dequantize_blocks(DType dtype, const std::byte* blocks, int64_t elements, float* out) {
+BlockLayout block_layout(DType dtype) {
+  return format_of(dtype).layout;
+}
+
+void unpack_blocks(DType dtype, const std::byte* blocks, int64_t elements, UnpackedBlock out) {
   const core::DTypeInfo& info = core::info_of(dtype);
-  const DecodeBlock decode = decoder_of(dtype);
-  for (int64_t i = 0; i < elements / info.block_elements; ++i) {
-    decode(blocks + i * info.block_bytes, out + i * info.block_elements);
+  const BlockFormat format = format_of(dtype);
+  const int64_t groups = info.block_elements / format.layout.group_size;
+  for (int64_t done = 0; done < elements; done += info.block_elements) {
+    format.unpack(blocks, out);
+    blocks += info.block_bytes;
+    out.codes += info.block_elements;
+    out.scales += groups;
+    if (format.layout.has_offsets) out.offsets += groups;
+  }
+}
+
+void dequantize_blocks(DType dtype, const std::byte* blocks, int64_t elements, float* out) {
+  constexpr int64_t kMostElements = 256;
+  std::array<uint8_t, kMostElements> codes;
+  std::array<float, kMostElements / 16> scales;
+  std::array<float, kMostElements / 16> offsets;
+  const core::DTypeInfo& info = core::info_of(dtype);
+  const BlockLayout layout = block_layout(dtype);
+  for (int64_t done = 0; done < elements; done += info.block_elements, blocks += info.block_bytes) {
+    unpack_blocks(dtype, blocks, info.block_elements, {codes.data(), scales.data(), offsets.data()});
+    for (int64_t i = 0; i < info.block_elements; ++i) {
+      const int64_t group = i / layout.group_size;
+      *out++ = layout.has_offsets ? static_cast<float>(codes[i]) * scales[group] + offsets[group]
+                                  : static_cast<float>(codes[i] - layout.zero) * scales[group];
+    }
   }
 }
 

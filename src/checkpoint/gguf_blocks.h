@@ -7,8 +7,32 @@
 
 namespace salient::checkpoint {
 
+// The block formats are those of the ggml project: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K.
+
+/// How a block format looks as a core::QuantizedTensor: codes of `bits` in groups of `group_size`, with an offset for
+/// each group, or the same zero point for all.
+struct BlockLayout {
+  int bits;
+  int group_size;
+  bool has_offsets;
+  int zero;
+};
+
+/// Where the parts of blocks go: a code a byte for each element, a scale and, where the format has them, an offset for
+/// each group.
+struct UnpackedBlock {
+  uint8_t* codes;
+  float* scales;
+  float* offsets;
+};
+
+BlockLayout block_layout(core::DType dtype);
+
+/// Takes `elements` values of a block-quantized row (a multiple of the block size) apart. Exact: code * scale + offset
+/// and (code - zero) * scale are the values of the format.
+void unpack_blocks(core::DType dtype, const std::byte* blocks, int64_t elements, UnpackedBlock out);
+
 /// Decodes `elements` values of a block-quantized row (a multiple of the block size) to fp32.
-/// The formats are those of the ggml project (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K).
 void dequantize_blocks(core::DType dtype, const std::byte* blocks, int64_t elements, float* out);
 
 }  // namespace salient::checkpoint

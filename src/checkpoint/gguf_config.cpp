@@ -1,9 +1,9 @@
+#include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
-#include <utility>
 
 #include "checkpoint/gguf.h"
+#include "checkpoint/gguf_architecture.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -14,119 +14,105 @@ using nlohmann::json;
 
 namespace {
 
-/// A real number that was stored as fp32, as the shortest decimal that gives the same fp32: 1e-05, not
-/// 9.99999974737875e-06.
-json shortest_number(const GgufFile& gguf, const char* key, double stored) {
-  if (!std::isfinite(static_cast<float>(stored))) {
-    fail(ErrorKind::kInvalidInput, "{}: {} is {}, expected a finite number", gguf.file->path().string(), key, stored);
+/// Fields that say nothing a config.json needs, or that a dense decoder has at one value only.
+void check_fixed_fields(const GgufFile& gguf, const GgufFields& fields) {
+  fields.has("tensor_data_layout");
+  fields.has("vocab_size");
+  for (const char* field : {"expert_count", "expert_used_count"}) {
+    if (fields.integer_or(field, 0) > 0) fields.refuse(field, "0: mixtures of experts are not supported");
   }
-  std::array<char, 32> text;
-  const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), static_cast<float>(stored));
-  double value = stored;
-  if (error == std::errc()) std::from_chars(text.data(), end, value);
-  if (value == std::trunc(value) && std::abs(value) < 0x1p53) return static_cast<int64_t>(value);
-  return value;
-}
-
-/// One part of a layer: ggml's name and transformers'.
-constexpr std::array<std::pair<const char*, const char*>, 9> kLayerNames = {{
-    {"attn_norm", "input_layernorm"},
-    {"attn_q", "self_attn.q_proj"},
-    {"attn_k", "self_attn.k_proj"},
-    {"attn_v", "self_attn.v_proj"},
-    {"attn_output", "self_attn.o_proj"},
-    {"ffn_norm", "post_attention_layernorm"},
-    {"ffn_gate", "mlp.gate_proj"},
-    {"ffn_up", "mlp.up_proj"},
-    {"ffn_down", "mlp.down_proj"},
-}};
-
-/// transformers' name of a tensor; the name itself where there is no other. `part` becomes ggml's name of the part.
-std::string translate_name(const std::string& name, std::string& part) {
-  if (name == "token_embd.weight") return "model.embed_tokens.weight";
-  if (name == "output_norm.weight") return "model.norm.weight";
-  if (name == "output.weight") return "lm_head.weight";
-  if (!name.starts_with("blk.")) return name;
-  const size_t layer_end = name.find('.', 4);
-  const size_t part_end = layer_end == std::string::npos ? layer_end : name.find('.', layer_end + 1);
-  if (part_end == std::string::npos) return name;
-  part = name.substr(layer_end + 1, part_end - layer_end - 1);
-  for (const auto& [ggml, transformers] : kLayerNames) {
-    if (part == ggml) {
-      return "model.layers." + name.substr(4, layer_end - 4) + "." + transformers + name.substr(part_end);
-    }
+  if (fields.has("attention.causal") && !gguf.flag_or(fields.key("attention.causal"), true)) {
+    fields.refuse("attention.causal", "true");
   }
-  return name;
-}
-
-/// Metadata that changes the mathematics in ways no config.json field here would carry.
-void refuse_what_is_not_understood(const GgufFile& gguf, const std::string& origin) {
-  if (gguf.integer_or("llama.expert_count", 0) > 0) {
-    fail(ErrorKind::kUnsupported, "{}: llama.expert_count is {}; mixtures of experts are not supported", origin,
-         gguf.integer("llama.expert_count"));
-  }
-  for (const char* key : {"llama.attention.clamp_kqv", "llama.attention.max_alibi_bias", "llama.logit_scale",
-                          "llama.embedding_scale", "llama.residual_scale", "llama.attention.scale"}) {
-    if (gguf.metadata.contains(key)) fail(ErrorKind::kUnsupported, "{}: {} is not supported", origin, key);
+  if (const int64_t parts = gguf.integer_or("split.count", 1); parts > 1) {
+    fail(ErrorKind::kUnsupported, "{}: split.count is {}: it is one of several files of a model; expected one file",
+         fields.origin(), parts);
   }
 }
 
-/// GGUF's strings are any bytes; here they become part of JSON documents, whose text is UTF-8.
-json with_valid_text(const json& value) {
-  return json::parse(value.dump(-1, ' ', false, json::error_handler_t::replace));
+/// The share of a head that turns, such that its product with head_dim is `dimensions` when rounded down.
+json make_partial_rotary_factor(int64_t dimensions, int64_t head_dim) {
+  double factor = static_cast<double>(dimensions) / static_cast<double>(head_dim);
+  if (static_cast<int64_t>(factor * static_cast<double>(head_dim)) < dimensions) factor = std::nextafter(factor, 1.0);
+  return factor;
 }
 
-json make_rope_scaling(const GgufFile& gguf) {
-  const std::string type = gguf.string_or("llama.rope.scaling.type", "none");
-  if (gguf.tensors.contains("rope_freqs.weight")) return {{"rope_type", "frequencies of rope_freqs.weight"}};
-  if (type == "none") return nullptr;
-  return {{"rope_type", type}, {"factor", gguf.number_or("llama.rope.scaling.factor", 1.0)}};
+void add_head_dimensions(const GgufFields& fields, const GgufArchitecture& architecture, json& config) {
+  const int64_t heads = config["num_attention_heads"];
+  const int64_t shared = heads > 0 ? config["hidden_size"].get<int64_t>() / heads : 0;
+  const int64_t stated = fields.integer_or("rope.dimension_count", 0);
+  const bool all_turns = !architecture.partial_rotary;
+  const int64_t head_dim = fields.integer_or("attention.key_length", all_turns && stated > 0 ? stated : shared);
+  const int64_t dimensions = stated > 0 ? stated : head_dim;
+  constexpr int64_t kMostDimensions = 65536;
+  if (head_dim > kMostDimensions || head_dim < 0) {
+    fail(ErrorKind::kUnsupported, "{}: its heads have {} dimensions, expected up to {}", fields.origin(), head_dim,
+         kMostDimensions);
+  }
+  if (fields.integer_or("attention.value_length", head_dim) != head_dim) {
+    fields.refuse("attention.value_length", fmt::format("{}, as many as keys have", head_dim));
+  }
+  if (all_turns ? dimensions != head_dim : dimensions < 1 || dimensions > head_dim) {
+    fields.refuse("rope.dimension_count", fmt::format("{}, the size of a head", head_dim));
+  }
+  config["head_dim"] = head_dim;
+  if (!all_turns) config["partial_rotary_factor"] = make_partial_rotary_factor(dimensions, head_dim);
+}
+
+int64_t find_vocab_size(const GgufFile& gguf, const GgufFields& fields) {
+  const auto table = gguf.tensors.find("token_embd.weight");
+  if (table != gguf.tensors.end() && table->second.view.shape.size() == 2) return table->second.view.shape[0];
+  const auto* tokens = gguf.strings("tokenizer.ggml.tokens");
+  return tokens ? std::ssize(*tokens) : fields.integer("vocab_size");
+}
+
+/// Tokens that end a turn of a conversation and that files often do not name as such: those the chat template writes.
+std::vector<int64_t> find_ends_of_turn(const GgufFile& gguf) {
+  constexpr std::array<std::string_view, 4> kEnds = {"<|end|>", "<|eot_id|>", "<|im_end|>", "<end_of_turn>"};
+  const std::string chat_template = gguf.string_or("tokenizer.chat_template", "");
+  const auto* tokens = gguf.strings("tokenizer.ggml.tokens");
+  std::vector<int64_t> found;
+  for (size_t id = 0; tokens && id < tokens->size(); ++id) {
+    const std::string& token = (*tokens)[id];
+    if (std::find(kEnds.begin(), kEnds.end(), token) == kEnds.end()) continue;
+    if (chat_template.find(token) != std::string::npos) found.push_back(static_cast<int64_t>(id));
+  }
+  return found;
 }
 
 }  // namespace
 
 json make_config(const GgufFile& gguf) {
-  const std::string origin = gguf.file->path().string();
-  const std::string architecture = gguf.string("general.architecture");
-  if (architecture != "llama") {
-    fail(ErrorKind::kUnsupported, "{}: general.architecture is \"{}\", which is not supported; expected llama", origin,
-         architecture);
-  }
-  refuse_what_is_not_understood(gguf, origin);
-  const int64_t hidden_size = gguf.integer("llama.embedding_length");
-  const int64_t heads = gguf.integer("llama.attention.head_count");
-  const int64_t rope_dimensions = gguf.integer_or("llama.rope.dimension_count", heads > 0 ? hidden_size / heads : 0);
-  const int64_t head_dim = gguf.integer_or("llama.attention.key_length", rope_dimensions);
-  if (head_dim != rope_dimensions || gguf.integer_or("llama.attention.value_length", head_dim) != head_dim) {
-    fail(ErrorKind::kUnsupported,
-         "{}: llama.attention.key_length is {}, expected rope.dimension_count and value_length "
-         "to be the same",
-         origin, head_dim);
-  }
-  const char* epsilon = "llama.attention.layer_norm_rms_epsilon";
-  const char* theta = "llama.rope.freq_base";
-  const auto* tokens = gguf.strings("tokenizer.ggml.tokens");
+  const GgufFields fields(gguf);
+  const GgufArchitecture& architecture = find_architecture(fields);
+  check_fixed_fields(gguf, fields);
+  const int64_t hidden_size = fields.integer("embedding_length");
+  const int64_t heads = fields.integer("attention.head_count");
+  const bool rms = std::string_view(architecture.norm_epsilon) == "rms_norm_eps";
   json config = {
-      {"architectures", {"LlamaForCausalLM"}},
-      {"model_type", "llama"},
-      {"attention_bias", false},
+      {"architectures", {architecture.class_name}},
+      {"model_type", architecture.model_type},
+      {"attention_bias", gguf.tensors.contains("blk.0.attn_q.bias")},
       {"mlp_bias", false},
-      {"hidden_act", "silu"},
+      {architecture.activation_field, architecture.activation},
       {"hidden_size", hidden_size},
-      {"intermediate_size", gguf.integer("llama.feed_forward_length")},
-      {"num_hidden_layers", gguf.integer("llama.block_count")},
+      {"intermediate_size", fields.integer("feed_forward_length")},
+      {"num_hidden_layers", fields.integer("block_count")},
       {"num_attention_heads", heads},
-      {"num_key_value_heads", gguf.integer_or("llama.attention.head_count_kv", heads)},
-      {"head_dim", head_dim},
-      {"max_position_embeddings", gguf.integer("llama.context_length")},
-      {"rms_norm_eps", shortest_number(gguf, epsilon, gguf.number(epsilon))},
-      {"rope_theta", shortest_number(gguf, theta, gguf.number_or(theta, 10000.0))},
-      {"rope_scaling", make_rope_scaling(gguf)},
+      {"num_key_value_heads", fields.integer_or("attention.head_count_kv", heads)},
+      {"max_position_embeddings", fields.integer("context_length")},
+      {architecture.norm_epsilon,
+       fields.number(rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon")},
+      {"rope_theta", fields.number_or("rope.freq_base", 10000)},
       {"tie_word_embeddings", !gguf.tensors.contains("output.weight")},
-      {"vocab_size", tokens ? std::ssize(*tokens) : gguf.integer("llama.vocab_size")},
       {"torch_dtype", "float32"},
       {"use_cache", true},
   };
+  add_head_dimensions(fields, architecture, config);
+  if (architecture.add_fields) architecture.add_fields(fields, config);
+  config["rope_scaling"] = make_rope_scaling(gguf, fields, config);
+  fields.refuse_what_was_not_asked_for();
+  config["vocab_size"] = find_vocab_size(gguf, fields);
   config.update(make_generation_config(gguf));
   if (config.contains("eos_token_id") && config["eos_token_id"].is_array() && config["eos_token_id"].size() == 1) {
     config["eos_token_id"] = config["eos_token_id"][0];
@@ -139,11 +125,14 @@ json make_generation_config(const GgufFile& gguf) {
   if (gguf.metadata.contains("tokenizer.ggml.bos_token_id")) {
     config["bos_token_id"] = gguf.integer("tokenizer.ggml.bos_token_id");
   }
-  json ends = json::array();
+  std::vector<int64_t> ids;
   for (const char* key :
        {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
-    if (!gguf.metadata.contains(key)) continue;
-    const int64_t id = gguf.integer(key);
+    if (gguf.metadata.contains(key)) ids.push_back(gguf.integer(key));
+  }
+  for (const int64_t id : find_ends_of_turn(gguf)) ids.push_back(id);
+  json ends = json::array();
+  for (const int64_t id : ids) {
     if (std::find(ends.begin(), ends.end(), json(id)) == ends.end()) ends.push_back(id);
   }
   if (!ends.empty()) config["eos_token_id"] = ends;
@@ -151,32 +140,6 @@ json make_generation_config(const GgufFile& gguf) {
     config["pad_token_id"] = gguf.integer("tokenizer.ggml.padding_token_id");
   }
   return config;
-}
-
-Checkpoint open_gguf(const std::filesystem::path& path) {
-  GgufFile gguf = parse_gguf(path);
-  Checkpoint checkpoint;
-  checkpoint.path = path;
-  checkpoint.format = "gguf";
-  checkpoint.config = with_valid_text(make_config(gguf));
-  checkpoint.generation_config = make_generation_config(gguf);
-  checkpoint.tokenizer_json = make_tokenizer_json(gguf);
-  checkpoint.tokenizer_config = with_valid_text(make_tokenizer_config(gguf));
-  for (auto& [name, stored] : gguf.tensors) {
-    std::string part;
-    const std::string translated = translate_name(name, part);
-    if (part == "attn_q" || part == "attn_k") {
-      const int64_t heads = checkpoint.config[part == "attn_q" ? "num_attention_heads" : "num_key_value_heads"];
-      const int64_t rows = stored.view.shape[0];
-      if (heads < 1 || rows % heads != 0 || rows / heads % 2 != 0) {
-        fail(ErrorKind::kInvalidInput, "{}: tensor {} has {} rows, which {} heads do not divide", path.string(), name,
-             rows, heads);
-      }
-      stored.rotary_heads = heads;
-    }
-    checkpoint.tensors.emplace(translated, std::move(stored));
-  }
-  return checkpoint;
 }
 
 }  // namespace salient::checkpoint

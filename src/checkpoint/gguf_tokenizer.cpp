@@ -36,23 +36,32 @@ constexpr const char* kLlama3Words =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
     "\\s+(?!\\S)|\\s+";
+constexpr const char* kTekkenWords =
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|"
+    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 constexpr const char* kQwen2Words =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|"
     "\\s+(?!\\S)|\\s+";
 
+/// SmolLM3's files say smaug-bpe.
+bool is_llama3(const std::string& pre) {
+  return pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3" || pre == "smaug-bpe";
+}
+
 /// The pre-tokenizer of the family that tokenizer.ggml.pre names.
 json make_pre_tokenizer(const GgufFile& gguf) {
   const std::string pre = gguf.string_or("tokenizer.ggml.pre", "gpt-2");
-  if (pre == "gpt-2") return byte_level(true);
+  if (pre == "gpt-2" || pre == "phi-2") return byte_level(true);
   if (pre == "smollm") {
     return sequence({{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)});
   }
-  if (pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3") {
-    return sequence({split(kLlama3Words), byte_level(false)});
-  }
+  if (is_llama3(pre)) return sequence({split(kLlama3Words), byte_level(false)});
+  if (pre == "tekken") return sequence({split(kTekkenWords), byte_level(false)});
   if (pre == "qwen2") return sequence({split(kQwen2Words), byte_level(false)});
   fail(ErrorKind::kUnsupported,
-       "{}: tokenizer.ggml.pre is \"{}\", which is not supported; expected gpt-2, smollm, llama-bpe or qwen2",
+       "{}: tokenizer.ggml.pre is \"{}\", which is not supported; expected gpt-2, phi-2, smollm, "
+       "llama-bpe, smaug-bpe, tekken or qwen2",
        gguf.file->path().string(), pre);
 }
 
@@ -73,6 +82,13 @@ json make_added_token(const std::string& content, bool special) {
           {"rstrip", false},    {"single_word", false}, {"special", special}};
 }
 
+/// True for tokens that swallow the white space behind them: Phi-3's, whose files do not say so.
+bool strips_right(const GgufFile& gguf, const std::string& content, int64_t type) {
+  if (!is_sentencepiece(gguf) || gguf.string_or("general.architecture", "") != "phi3") return false;
+  if (content == "<unk>" || content == "<s>" || content == "<|endoftext|>") return false;
+  return type == kControl || content == "</s>";
+}
+
 /// Tokens that are matched in the text before anything else, by id.
 std::vector<std::pair<int64_t, json>> make_added_tokens(const GgufFile& gguf) {
   const auto& tokens = tokens_of(gguf);
@@ -82,6 +98,7 @@ std::vector<std::pair<int64_t, json>> make_added_tokens(const GgufFile& gguf) {
     const int64_t type = (*types)[id];
     if (type != kUnknown && type != kControl && type != kUserDefined) continue;
     added.emplace_back(id, make_added_token(tokens[id], type != kUserDefined));
+    added.back().second["rstrip"] = strips_right(gguf, tokens[id], type);
   }
   return added;
 }
@@ -161,8 +178,9 @@ json make_post_processor(const GgufFile& gguf, bool bos_by_default) {
 json make_byte_level_tokenizer(const GgufFile& gguf) {
   const auto* merges = gguf.strings("tokenizer.ggml.merges");
   if (!merges) fail(ErrorKind::kInvalidInput, "{}: tokenizer.ggml.merges is missing", gguf.file->path().string());
+  const std::string pre = gguf.string_or("tokenizer.ggml.pre", "");
   return {
-      {"normalizer", nullptr},
+      {"normalizer", pre == "qwen2" ? json{{"type", "NFC"}} : json()},
       {"pre_tokenizer", make_pre_tokenizer(gguf)},
       {"post_processor", make_post_processor(gguf, false)},
       {"decoder", byte_level(true)},
@@ -171,7 +189,7 @@ json make_byte_level_tokenizer(const GgufFile& gguf) {
         {"unk_token", nullptr},
         {"fuse_unk", false},
         {"byte_fallback", false},
-        {"ignore_merges", gguf.string_or("tokenizer.ggml.pre", "") == "llama-bpe"},
+        {"ignore_merges", is_llama3(pre) || pre == "tekken"},
         {"vocab", make_vocab(tokens_of(gguf))},
         {"merges", *merges}}},
   };
@@ -252,7 +270,8 @@ json make_tokenizer_config(const GgufFile& gguf) {
     config["add_bos_token"] = gguf.flag_or("tokenizer.ggml.add_bos_token", true);
     config["add_eos_token"] = gguf.flag_or("tokenizer.ggml.add_eos_token", false);
   }
-  if (gguf.metadata.contains("llama.context_length")) config["model_max_length"] = gguf.integer("llama.context_length");
+  const std::string context = gguf.string_or("general.architecture", "") + ".context_length";
+  if (gguf.metadata.contains(context)) config["model_max_length"] = gguf.integer(context);
   if (const std::string source = gguf.string_or("tokenizer.chat_template", ""); !source.empty()) {
     config["chat_template"] = source;
   }

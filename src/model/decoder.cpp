@@ -111,6 +111,10 @@ DecoderLayer Decoder::layer(int64_t index) const {
 }
 
 core::LinearWeights Decoder::embeddings() const {
+  // Rows are looked up, not multiplied: where they can be read one by one, the table stays in the mapping.
+  if (const std::string weight = std::string(kEmbeddingsName) + ".weight"; checkpoint_->has(weight)) {
+    return {checkpoint_->matrix(weight, spec_.vocab_size, spec_.hidden_size), {}};
+  }
   return checkpoint_->linear(kEmbeddingsName, spec_.vocab_size, spec_.hidden_size);
 }
 

@@ -166,12 +166,14 @@ void check_finite(DenseLayer& layer, const DecoderSpec& spec, const std::string&
   }
 }
 
-/// The hidden states of the calibration text on their way through the unquantized layers.
+/// The hidden states of the calibration text on their way through the unquantized layers; what a GGUF quantized is
+/// dequantized, so that nothing but its own error is in them.
 class CalibrationPass {
  public:
   CalibrationPass(std::shared_ptr<const model::Decoder> decoder, std::span<const std::vector<int32_t>> calibration,
                   const std::stop_token& stop, core::ThreadPool& pool)
-      : runner_(std::move(decoder), pool, {.residency = runner::Residency::kStreamed}),
+      : runner_(std::move(decoder), pool,
+                {.activations = runner::Activations::kFp32, .residency = runner::Residency::kStreamed}),
         sequence_(runner_.new_sequence()),
         calibration_(calibration),
         stop_(stop) {
@@ -223,8 +225,8 @@ int choose_group_size(const DecoderSpec& spec, int wanted) {
 }
 
 void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& options) {
-  const std::string& format = decoder.checkpoint().format;
-  if (format == "awq" || format == "gptq" || format == "compressed-tensors") {
+  // A GGUF of good precision is the only source there is for some models.
+  if (!decoder.checkpoint().quantized.empty() && decoder.checkpoint().format != "gguf") {
     fail(ErrorKind::kInvalidInput, "{}: is quantized already; quantize the model it was made from",
          decoder.checkpoint().path.string());
   }

@@ -37,6 +37,7 @@ class CpuRunner : public Runner {
   const model::Decoder& decoder() const { return *decoder_; }
   core::ThreadPool& pool() { return pool_; }
   Residency residency() const { return options_.residency; }
+  Activations activations() const { return options_.activations; }
   Sequence new_sequence() override;
   std::vector<float> forward(std::span<const TokenRun> runs) override;
 

@@ -6,6 +6,7 @@
 
 #include "checkpoint/gguf.h"
 #include "checkpoint/gguf_blocks.h"
+#include "checkpoint/onnx.h"
 #include "checkpoint/safetensors.h"
 #include "core/error.h"
 
@@ -83,6 +84,11 @@ std::vector<float> Checkpoint::vector(const std::string& name, int64_t size) con
 }
 
 core::DenseMatrix Checkpoint::matrix(const std::string& name, int64_t out_features, int64_t in_features) const {
+  if (const auto found = matrices.find(name); found != matrices.end()) {
+    if (found->second.out_features == out_features && found->second.in_features == in_features) return found->second;
+    fail(ErrorKind::kInvalidInput, "{}: matrix {} is [{}, {}], but the config asks for [{}, {}]", path.string(), name,
+         found->second.out_features, found->second.in_features, out_features, in_features);
+  }
   const StoredTensor& stored = tensor(name);
   check_shape(*this, name, stored, {out_features, in_features});
   const bool plain_half = stored.view.dtype == DType::kF16 || stored.view.dtype == DType::kBF16;
@@ -126,7 +132,8 @@ Checkpoint open_checkpoint(const std::filesystem::path& path) {
   if (!std::filesystem::exists(status)) {
     fail(ErrorKind::kNotFound, "{}: does not exist: {}", path.string(), error.message());
   }
-  return std::filesystem::is_directory(status) ? open_safetensors_folder(path) : open_gguf(path);
+  if (!std::filesystem::is_directory(status)) return open_gguf(path);
+  return is_onnx_folder(path) ? open_onnx_folder(path) : open_safetensors_folder(path);
 }
 
 }  // namespace salient::checkpoint

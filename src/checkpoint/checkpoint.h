@@ -45,12 +45,14 @@ struct StoredQuantized {
 class Checkpoint {
  public:
   std::filesystem::path path;  ///< as it was opened; errors call the model this
-  std::string format;          ///< "safetensors", "awq", "gptq", "compressed-tensors" or "gguf"
+  std::string format;          ///< "safetensors", "awq", "gptq", "compressed-tensors", "gguf" or "onnx"
   nlohmann::json config;
   nlohmann::json generation_config;  ///< an object; empty when the model has none
   std::string tokenizer_json;        ///< empty when the model has none
   nlohmann::json tokenizer_config;   ///< an object, with chat_template inside; empty when there is none
   std::map<std::string, StoredTensor> tensors;
+  /// Matrices that their format does not store as rows of a tensor, by the name of the tensor they would be.
+  std::map<std::string, core::DenseMatrix> matrices;
   std::map<std::string, StoredQuantized> quantized;  ///< by the name of the linear: "model.layers.0.mlp.down_proj"
 
   bool has(const std::string& name) const { return tensors.contains(name); }
@@ -72,8 +74,8 @@ class Checkpoint {
   void check_linear(const std::string& prefix, int64_t out_features, int64_t in_features) const;
 };
 
-/// Opens a Hugging Face folder (one or sharded safetensors, dense, AutoAWQ, GPTQ or compressed-tensors) or a GGUF file.
-/// Throws not_found, invalid_input or unsupported, naming file and field.
+/// Opens a Hugging Face folder (one or sharded safetensors, dense, AutoAWQ, GPTQ or compressed-tensors), an ONNX folder
+/// of the generate() API, or a GGUF file. Throws not_found, invalid_input or unsupported, naming file and field.
 Checkpoint open_checkpoint(const std::filesystem::path& path);
 
 }  // namespace salient::checkpoint

@@ -112,25 +112,9 @@ StoredTensor read_entry(const std::string& tensor, const json& entry, std::span<
   return stored;
 }
 
-std::string read_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) fail(ErrorKind::kNotFound, "{}: cannot be opened", path.string());
-  std::ostringstream text;
-  text << file.rdbuf();
-  return std::move(text).str();
-}
-
-/// A JSON object from a file; an empty object when an optional file is absent.
-json read_object(const fs::path& path, bool required) {
-  if (!required && !fs::exists(path)) return json::object();
-  json value = json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
-  if (!value.is_object()) fail(ErrorKind::kInvalidInput, "{}: is not a JSON object", path.string());
-  return value;
-}
-
 /// The shards an index names, and a check that each tensor is where the index says.
 void add_shards(const fs::path& folder, const fs::path& index_path, std::map<std::string, StoredTensor>& tensors) {
-  const json index = read_object(index_path, true);
+  const json index = read_json_object(index_path, true);
   const json weight_map = index.value("weight_map", json());
   if (!weight_map.is_object() || weight_map.empty()) {
     fail(ErrorKind::kInvalidInput, "{}: weight_map is missing or empty", index_path.string());
@@ -201,10 +185,10 @@ json read_config(const fs::path& folder) {
   if (!fs::exists(path)) {
     fail(ErrorKind::kNotFound, "{}: has no config.json, so it is not a model folder", folder.string());
   }
-  json config = read_object(path, true);
+  json config = read_json_object(path, true);
   const fs::path gptq = folder / "quantize_config.json";
   if (!config.contains("quantization_config") && fs::exists(gptq)) {
-    json quantization = read_object(gptq, true);
+    json quantization = read_json_object(gptq, true);
     if (!quantization.contains("quant_method")) quantization["quant_method"] = "gptq";
     config["quantization_config"] = std::move(quantization);
   }
@@ -212,6 +196,31 @@ json read_config(const fs::path& folder) {
 }
 
 }  // namespace
+
+std::string read_text_file(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) fail(ErrorKind::kNotFound, "{}: cannot be opened", path.string());
+  std::ostringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
+}
+
+json read_json_object(const fs::path& path, bool required) {
+  if (!required && !fs::exists(path)) return json::object();
+  json value = json::parse(read_text_file(path), nullptr, /*allow_exceptions=*/false);
+  if (!value.is_object()) fail(ErrorKind::kInvalidInput, "{}: is not a JSON object", path.string());
+  return value;
+}
+
+void add_tokenizer_files(const fs::path& folder, Checkpoint& checkpoint) {
+  checkpoint.tokenizer_config = read_json_object(folder / "tokenizer_config.json", false);
+  if (const fs::path path = folder / "tokenizer.json"; fs::exists(path)) {
+    checkpoint.tokenizer_json = read_text_file(path);
+  }
+  if (const fs::path path = folder / "chat_template.jinja"; fs::exists(path)) {
+    checkpoint.tokenizer_config["chat_template"] = read_text_file(path);
+  }
+}
 
 void add_safetensors_file(const fs::path& path, std::map<std::string, StoredTensor>& tensors) {
   const auto file = std::make_shared<const core::MappedFile>(path);
@@ -229,12 +238,8 @@ Checkpoint open_safetensors_folder(const fs::path& folder) {
   checkpoint.path = folder;
   checkpoint.config = read_config(folder);
   checkpoint.format = format_of(checkpoint.config, (folder / "config.json").string());
-  checkpoint.generation_config = read_object(folder / "generation_config.json", false);
-  checkpoint.tokenizer_config = read_object(folder / "tokenizer_config.json", false);
-  if (const fs::path path = folder / "tokenizer.json"; fs::exists(path)) checkpoint.tokenizer_json = read_text(path);
-  if (const fs::path path = folder / "chat_template.jinja"; fs::exists(path)) {
-    checkpoint.tokenizer_config["chat_template"] = read_text(path);
-  }
+  checkpoint.generation_config = read_json_object(folder / "generation_config.json", false);
+  add_tokenizer_files(folder, checkpoint);
   add_weights(folder, checkpoint.tensors);
   if (checkpoint.format == "awq") describe_awq_linears(checkpoint);
   if (checkpoint.format == "gptq") describe_gptq_linears(checkpoint);

@@ -102,6 +102,27 @@ void apply_longrope(const ConfigReader& parameters, const RopeContext& context, 
   rope.magnitude = static_cast<float>(parameters.positive_or("attention_factor", magnitude));
 }
 
+/// Frequencies that are listed one by one: what a format has that stores tables of cosines and sines.
+Rope read_frequencies(const ConfigReader& parameters, const RopeContext& context) {
+  const auto pairs = static_cast<int64_t>(parameters.value("frequencies").size());
+  if (pairs < 1 || 2 * pairs > context.head_dim) {
+    parameters.refuse("frequencies", fmt::format("a list of up to {} numbers", context.head_dim / 2));
+  }
+  const auto list = [&](const char* field) {
+    const std::vector<double> numbers = parameters.numbers(field, pairs);
+    return std::vector<float>(numbers.begin(), numbers.end());
+  };
+  Rope rope;
+  rope.rotary_dim = 2 * pairs;
+  rope.frequencies = list("frequencies");
+  rope.magnitude = static_cast<float>(parameters.positive_or("magnitude", 1));
+  if (parameters.has("long_frequencies")) {
+    rope.long_frequencies = list("long_frequencies");
+    rope.original_positions = parameters.size("original_max_position_embeddings");
+  }
+  return rope;
+}
+
 }  // namespace
 
 Rope make_rope(const RopeContext& context) {
@@ -131,8 +152,10 @@ Rope read_rope(const ConfigReader& parameters, const RopeContext& given) {
     apply_yarn(parameters, context, rope);
   } else if (type == "longrope" || type == "su") {
     apply_longrope(parameters, context, rope);
+  } else if (type == "frequencies") {
+    rope = read_frequencies(parameters, context);
   } else if (type != "default") {
-    parameters.refuse(field, "default, linear, llama3, yarn or longrope");
+    parameters.refuse(field, "default, linear, llama3, yarn, longrope or frequencies");
   }
   parameters.refuse_what_was_not_asked_for();
   return rope;

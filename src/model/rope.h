@@ -20,8 +20,9 @@ struct RopeContext {
 Rope make_rope(const RopeContext& context);
 
 /// An embedding from the fields of rope_parameters or rope_scaling: default, linear, llama3, yarn (Peng et al., "YaRN",
-/// 2023) or longrope (Ding et al., "LongRoPE", 2024; "su" in early Phi-3). Throws unsupported for another type and for
-/// a field that is not understood.
+/// 2023), longrope (Ding et al., "LongRoPE", 2024; "su" in early Phi-3) or our own "frequencies", which lists them:
+/// frequencies, magnitude and, for texts longer than original_max_position_embeddings, long_frequencies. Throws
+/// unsupported for another type and for a field that is not understood.
 Rope read_rope(const ConfigReader& parameters, const RopeContext& context);
 
 }  // namespace salient::model

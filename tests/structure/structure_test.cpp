@@ -45,10 +45,11 @@ struct RestrictedHeader {
   std::set<std::string> layers;
 };
 
-const std::array<RestrictedHeader, 2>& restricted_headers() {
-  static const std::array<RestrictedHeader, 2> headers = {{
+const std::array<RestrictedHeader, 3>& restricted_headers() {
+  static const std::array<RestrictedHeader, 3> headers = {{
       {std::regex("salient_rust\\.h"), {"hub", "text"}},
       {std::regex("CLI/.*"), {"cli"}},
+      {std::regex("protozero/.*"), {"checkpoint"}},
   }};
   return headers;
 }
@@ -172,6 +173,7 @@ TEST(Includes, OfTheOperatingSystemAreFoundOutsideItsFile) {
 TEST(Includes, OfRestrictedLibrariesAreFound) {
   EXPECT_EQ(complaints("src/model/a.cpp", "#include <salient_rust.h>\n").size(), 1u);
   EXPECT_EQ(complaints("src/evaluate/a.cpp", "#include <CLI/CLI.hpp>\n").size(), 1u);
+  EXPECT_EQ(complaints("src/runner/a.cpp", "#include <protozero/pbf_reader.hpp>\n").size(), 1u);
 }
 
 TEST(Includes, WithoutALayerAreFound) {

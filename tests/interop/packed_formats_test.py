@@ -5,20 +5,26 @@ weights that those classes unpack, with scales as fp32 (they would round the pro
 exports as compressed-tensors must predict in transformers what it predicts in Salient."""
 import copy
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")  # it does not load models with fewer
+
 import numpy as np
 import torch
 from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.quantization import QuantizationArgs, QuantizationConfig, QuantizationScheme
+from gptqmodel import GPTQModel
 from gptqmodel.nn_modules.qlinear.torch import TorchLinear
 from gptqmodel.quantization import QuantizeConfig
 from gptqmodel.utils.model import convert_gptq_v1_to_v2_format_module, convert_gptq_v2_to_v1_format_module
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, CompressedTensorsConfig, LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer, models
+from transformers import (AutoModelForCausalLM, CompressedTensorsConfig, LlamaConfig, LlamaForCausalLM,
+                          PreTrainedTokenizerFast)
 
 ROOT = Path(__file__).resolve().parents[2]
 SALIENT = ROOT / "build/release/salient"
@@ -118,6 +124,37 @@ def gptq(scratch, name, bits, group_size, symmetric, version, order=None, one_si
     return folder
 
 
+def gptq_quantized(scratch, name, **settings):
+    """The same of a folder that GPTQModel quantizes and saves itself."""
+    make_model().save_pretrained(scratch / "dense")
+    vocabulary = Tokenizer(models.WordLevel({f"<{i}>": i for i in range(128)}, unk_token="<2>"))  # it asks for one
+    PreTrainedTokenizerFast(tokenizer_object=vocabulary, bos_token="<0>", eos_token="<1>", pad_token="<1>",
+                            unk_token="<2>").save_pretrained(scratch / "dense")
+    torch.manual_seed(4)
+    calibration = [{"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+                   for ids in torch.randint(2, 128, (16, 128)).tolist() for ids in [torch.tensor(ids)]]
+    config = QuantizeConfig(bits=4, group_size=32, device="cpu", offload_to_disk=False, **settings)
+    with torch.enable_grad():
+        model = GPTQModel.load(str(scratch / "dense"), config)
+        model.quantize(calibration, batch_size=1)
+    folder = scratch / name
+    model.save(str(folder))
+    tensors = load_file(folder / "model.safetensors")
+    saved = json.loads((folder / "config.json").read_text())["quantization_config"]
+    expected = {}
+    for linear_name, linear in linears(make_model()).items():
+        packed = TorchLinear(bits=4, group_size=32, sym=saved["sym"], desc_act=saved["desc_act"],
+                             in_features=linear.in_features, out_features=linear.out_features, bias=False)
+        for part in ("qweight", "qzeros", "scales", "g_idx"):
+            setattr(packed, part, tensors[f"{linear_name}.{part}"].clone())
+        if saved["checkpoint_format"] == "gptq":
+            convert_gptq_v1_to_v2_format_module(packed, bits=4, pack_dtype=torch.int32)
+        packed.scales = packed.scales.float()
+        packed.eval()
+        expected[linear_name] = packed.dequantize_weight().T.contiguous()
+    check_linears(folder, expected, name)
+
+
 def compressed(scratch, name, bits, group_size, symmetric, dtype=torch.float16):
     model = make_model()
     strategy = {"strategy": "channel"} if group_size == -1 else {"strategy": "group", "group_size": group_size}
@@ -182,6 +219,9 @@ def config_of(bits, group_size, symmetric):
 def main():
     with tempfile.TemporaryDirectory() as temporary, torch.no_grad():
         scratch = Path(temporary)
+        os.chdir(scratch)  # GPTQModel leaves logs where it runs
+        gptq_quantized(scratch, "gptqmodel-act-order-asym", desc_act=True, sym=False)
+        gptq_quantized(scratch, "gptqmodel-sym", desc_act=False, sym=True)
         source = gptq(scratch, "gptq-sym-g32", 4, 32, True, "gptq")
         gptq(scratch, "gptq-asym-g64-zero-0", 4, 64, False, "gptq", one_sided=True)
         gptq(scratch, "gptq-v2-act-order", 4, 32, False, "gptq_v2", order="act-order")

@@ -138,7 +138,11 @@ std::vector<OutputTensor> make_part(const Checkpoint& source, int64_t layer, con
     }
     core::QuantizedTensor weights = linear.read();
     weights.split_groups(settings.group_size);
-    for (OutputTensor& tensor : pack_linear(settings, weights, prefix)) tensors.push_back(std::move(tensor));
+    try {
+      for (OutputTensor& tensor : pack_linear(settings, weights, prefix)) tensors.push_back(std::move(tensor));
+    } catch (const core::Error& error) {
+      fail(error.kind(), "{}: {}", source.path.string(), error.what());
+    }
   }
   return tensors;
 }

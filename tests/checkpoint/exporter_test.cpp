@@ -138,7 +138,7 @@ TEST_F(Exporter, RefusesWhatTheFormatsCannotHoldAndLeavesNothing) {
     add("model.layers.1.mlp.up_proj", weights);
     expect_refused(ErrorKind::kUnsupported, parts);
   };
-  expect_weights_refused({"model.layers.1.mlp.up_proj", "zero point 16", "row 2, group 1"},
+  expect_weights_refused({"nowhere: tensor model.layers.1.mlp.up_proj", "zero point 16", "row 2, group 1"},
                          [](auto& w) { w.zeros[5] = 16; });
   expect_weights_refused({"model.layers.1.mlp.up_proj", "0.1", "fp16"}, [](auto& w) { w.scales[5] = 0.1f; });
   expect_weights_refused({"model.layers.1.mlp.up_proj", "inputs in another order"},

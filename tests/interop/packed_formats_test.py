@@ -219,6 +219,7 @@ def config_of(bits, group_size, symmetric):
 def main():
     with tempfile.TemporaryDirectory() as temporary, torch.no_grad():
         scratch = Path(temporary)
+        os.chdir(scratch)  # GPTQModel leaves logs where it runs
         gptq_quantized(scratch, "gptqmodel-act-order-asym", desc_act=True, sym=False)
         gptq_quantized(scratch, "gptqmodel-sym", desc_act=False, sym=True)
         source = gptq(scratch, "gptq-sym-g32", 4, 32, True, "gptq")

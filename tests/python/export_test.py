@@ -96,7 +96,7 @@ class ExportTest(program.ProgramTest):
         description = json.loads(text)
         self.assertEqual((description["format"], description["group_size"]), ("compressed-tensors", 32))
         runs_as = {tensor["name"]: tensor["runs_as"] for tensor in description["tensors"]}
-        self.assertEqual(runs_as["model.layers.0.mlp.up_proj.weight_packed"], "int4")
+        self.assertEqual(runs_as["model.layers.0.mlp.up_proj.weight_packed"], "int4 in groups of 32")
         self.assertEqual(runs_as["model.layers.0.mlp.up_proj.weight_scale"], "part of the int4 linear")
 
 

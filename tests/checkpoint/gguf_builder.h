@@ -111,18 +111,23 @@ inline constexpr uint32_t kGgmlQ4_0 = 2;
 inline constexpr uint32_t kGgmlQ8_0 = 8;
 inline constexpr uint32_t kGgmlQ6_K = 14;
 
-/// What a llama model's file says of its architecture: one layer, hidden size 8 in 2 heads of 4, 1 of them for keys.
-inline GgufBuilder llama_metadata() {
+/// What a model's file says of its architecture: `layers` layers, hidden size 8 in 2 heads of 4, 1 of them for keys.
+inline GgufBuilder metadata_of(const std::string& architecture, uint32_t layers = 1) {
+  const std::string epsilon = architecture == "phi2" ? "layer_norm_epsilon" : "layer_norm_rms_epsilon";
   GgufBuilder builder;
-  builder.add("general.architecture", "llama")
-      .add("llama.embedding_length", uint32_t{8})
-      .add("llama.feed_forward_length", uint32_t{16})
-      .add("llama.block_count", uint32_t{1})
-      .add("llama.attention.head_count", uint32_t{2})
-      .add("llama.attention.head_count_kv", uint32_t{1})
-      .add("llama.context_length", uint32_t{512})
-      .add("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  builder.add("general.architecture", architecture)
+      .add(architecture + ".embedding_length", uint32_t{8})
+      .add(architecture + ".feed_forward_length", uint32_t{16})
+      .add(architecture + ".block_count", layers)
+      .add(architecture + ".attention.head_count", uint32_t{2})
+      .add(architecture + ".attention.head_count_kv", uint32_t{1})
+      .add(architecture + ".context_length", uint32_t{512})
+      .add(architecture + ".attention." + epsilon, 1e-5f);
   return builder;
+}
+
+inline GgufBuilder llama_metadata() {
+  return metadata_of("llama");
 }
 
 /// A byte-level vocabulary of a few letters.

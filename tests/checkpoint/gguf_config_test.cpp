@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <limits>
 
 #include "checkpoint/gguf.h"
@@ -31,12 +30,6 @@ class GgufConfig : public testing::Test {
  private:
   tests::TemporaryFolder folder_;
 };
-
-std::string bytes_of(const std::vector<float>& values) {
-  std::string bytes(values.size() * sizeof(float), '\0');
-  std::memcpy(bytes.data(), values.data(), bytes.size());
-  return bytes;
-}
 
 TEST_F(GgufConfig, IsWhatTransformersWouldHave) {
   GgufBuilder builder = llama_metadata();
@@ -83,8 +76,11 @@ TEST_F(GgufConfig, TakesTheHeadDimensionThatTheFileGives) {
                           .add("llama.rope.dimension_count", 16)
                           .add("llama.attention.key_length", 16))["head_dim"],
             16);
-  expect_error(ErrorKind::kUnsupported, {"llama.attention.key_length is 16"},
-               [&] { config_of(llama_metadata().add("llama.vocab_size", 1).add("llama.attention.key_length", 16)); });
+  EXPECT_EQ(config_of(llama_metadata().add("llama.vocab_size", 1).add("llama.attention.key_length", 16))["head_dim"],
+            16);
+  expect_error(ErrorKind::kUnsupported, {"llama.rope.dimension_count is 2", "expected 4"}, [&] {
+    config_of(llama_metadata().add("llama.attention.key_length", 4).add("llama.rope.dimension_count", 2));
+  });
   expect_error(ErrorKind::kUnsupported, {"value_length"},
                [&] { config_of(llama_metadata().add("llama.vocab_size", 1).add("llama.attention.value_length", 16)); });
 }
@@ -109,10 +105,15 @@ TEST_F(GgufConfig, RefusesWhatChangesTheMathematics) {
                [&] { config_of(GgufBuilder().add("general.architecture", "gemma")); });
   expect_error(ErrorKind::kUnsupported, {"llama.expert_count is 8"},
                [&] { config_of(llama_metadata().add("llama.expert_count", uint32_t{8})); });
-  for (const std::string key : {"llama.attention.clamp_kqv", "llama.attention.max_alibi_bias", "llama.logit_scale",
-                                "llama.embedding_scale", "llama.residual_scale", "llama.attention.scale"}) {
-    expect_error(ErrorKind::kUnsupported, {key}, [&] { config_of(llama_metadata().add(key, 2.0f)); });
+  for (const std::string key :
+       {"llama.attention.clamp_kqv", "llama.attention.max_alibi_bias", "llama.logit_scale", "llama.embedding_scale",
+        "llama.residual_scale", "llama.attention.scale", "llama.unheard_of", "llama.final_logit_softcapping"}) {
+    expect_error(ErrorKind::kUnsupported, {key + " is 2"}, [&] { config_of(llama_metadata().add(key, 2.0f)); });
   }
+  expect_error(ErrorKind::kUnsupported, {"llama.attention.causal is false"},
+               [&] { config_of(llama_metadata().add("llama.attention.causal", false)); });
+  expect_error(ErrorKind::kUnsupported, {"split.count is 3"},
+               [&] { config_of(llama_metadata().add("split.count", uint16_t{3})); });
 }
 
 TEST_F(GgufConfig, LetsTheSpecSeeARopeScaling) {
@@ -121,9 +122,6 @@ TEST_F(GgufConfig, LetsTheSpecSeeARopeScaling) {
                                     .add("llama.rope.scaling.type", "linear")
                                     .add("llama.rope.scaling.factor", 4.0f));
   EXPECT_EQ(scaled["rope_scaling"], (json{{"rope_type", "linear"}, {"factor", 4.0}}));
-  const json tabled =
-      config_of(llama_metadata().add("llama.vocab_size", 1).tensor("rope_freqs.weight", {1}, kGgmlF32, "0123"));
-  EXPECT_TRUE(tabled["rope_scaling"].is_object());
 }
 
 TEST_F(GgufConfig, ListsEveryTokenThatEndsAReply) {
@@ -133,6 +131,20 @@ TEST_F(GgufConfig, ListsEveryTokenThatEndsAReply) {
   builder.write(path());
   EXPECT_EQ(make_generation_config(parse_gguf(path()))["eos_token_id"], (json{5, 7}));
   EXPECT_EQ(config_of(builder)["eos_token_id"], (json{5, 7}));
+}
+
+TEST_F(GgufConfig, EndsAReplyWhereTheChatTemplateEndsATurn) {
+  GgufBuilder builder = llama_metadata();
+  builder.add("tokenizer.ggml.eos_token_id", 1).add("tokenizer.chat_template", "{{ m }}<|end|>");
+  builder.add_array<std::string>("tokenizer.ggml.tokens", {"<s>", "</s>", "<|end|>", "<|im_end|>"});
+  EXPECT_EQ(config_of(builder)["eos_token_id"], (json{1, 2}));
+}
+
+TEST_F(GgufConfig, HasARowOfTheTableForEachToken) {
+  EXPECT_EQ(config_of(llama_metadata()
+                          .add("llama.vocab_size", 1)
+                          .tensor("token_embd.weight", {2, 3}, kGgmlF32, std::string(24, '\0')))["vocab_size"],
+            3);
 }
 
 TEST_F(GgufConfig, RefusesNumbersThatJsonCannotHold) {
@@ -147,84 +159,9 @@ TEST_F(GgufConfig, RefusesNumbersThatJsonCannotHold) {
 
 TEST_F(GgufConfig, TextThatIsNotUtf8StaysWritable) {
   GgufBuilder builder = llama_metadata();
-  builder.add("llama.rope.scaling.type", "\xff").add("tokenizer.chat_template", "a\xff");
+  builder.add("tokenizer.chat_template", "a\xff");
   const Checkpoint checkpoint = open(builder);
-  EXPECT_EQ(json::parse(checkpoint.config.dump())["rope_scaling"]["rope_type"], "\ufffd");
   EXPECT_EQ(json::parse(checkpoint.tokenizer_config.dump())["chat_template"], "a\ufffd");
-}
-
-TEST_F(GgufConfig, TensorsHaveTheNamesOfTransformers) {
-  const std::vector<std::pair<std::string, std::string>> names = {
-      {"token_embd.weight", "model.embed_tokens.weight"},
-      {"output_norm.weight", "model.norm.weight"},
-      {"output.weight", "lm_head.weight"},
-      {"blk.0.attn_norm.weight", "model.layers.0.input_layernorm.weight"},
-      {"blk.0.attn_v.weight", "model.layers.0.self_attn.v_proj.weight"},
-      {"blk.1.attn_v.bias", "model.layers.1.self_attn.v_proj.bias"},
-      {"blk.10.attn_output.weight", "model.layers.10.self_attn.o_proj.weight"},
-      {"blk.0.ffn_norm.weight", "model.layers.0.post_attention_layernorm.weight"},
-      {"blk.0.ffn_gate.weight", "model.layers.0.mlp.gate_proj.weight"},
-      {"blk.0.ffn_up.weight", "model.layers.0.mlp.up_proj.weight"},
-      {"blk.123.ffn_down.weight", "model.layers.123.mlp.down_proj.weight"},
-      {"something.else", "something.else"},
-      {"blk.0", "blk.0"},
-      {"blk.0.unheard_of.weight", "blk.0.unheard_of.weight"}};
-  GgufBuilder builder = llama_metadata();
-  for (const auto& [ggml, transformers] : names) builder.tensor(ggml, {1}, kGgmlF32, "0123");
-  const Checkpoint checkpoint = open(builder);
-  EXPECT_EQ(checkpoint.format, "gguf");
-  EXPECT_EQ(checkpoint.tensors.size(), names.size());
-  for (const auto& [ggml, transformers] : names) EXPECT_TRUE(checkpoint.has(transformers)) << transformers;
-}
-
-/// One column whose row r is r, in the order in which llama.cpp stores `heads` heads of four rows: for each head
-/// first the first row of both halves, then the second.
-std::vector<float> stored_rows(int heads) {
-  std::vector<float> rows;
-  for (int head = 0; head < heads; ++head) {
-    for (const int row : {0, 2, 1, 3}) rows.push_back(static_cast<float>(4 * head + row));
-  }
-  return rows;
-}
-
-TEST_F(GgufConfig, RowsOfQueriesAndKeysComeInTheOrderOfTransformers) {
-  const std::vector<float> query = stored_rows(2);
-  const std::vector<float> key = stored_rows(1);
-  GgufBuilder builder = llama_metadata();
-  builder.tensor("blk.0.attn_q.weight", {1, 8}, kGgmlF32, bytes_of(query));
-  builder.tensor("blk.0.attn_q.bias", {8}, kGgmlF32, bytes_of(query));
-  builder.tensor("blk.0.attn_k.weight", {1, 4}, kGgmlF32, bytes_of(key));
-  builder.tensor("blk.0.attn_v.weight", {1, 4}, kGgmlF32, bytes_of(key));
-  const Checkpoint checkpoint = open(builder);
-  const std::vector<float> ordered = {0, 1, 2, 3, 4, 5, 6, 7};
-
-  std::vector<float> rows(8);
-  const core::LinearWeights linear = checkpoint.linear("model.layers.0.self_attn.q_proj", 8, 1);
-  linear.read_rows(0, 8, rows.data());
-  EXPECT_EQ(rows, ordered);
-  EXPECT_EQ(linear.bias, ordered);
-  linear.read_rows(5, 1, rows.data());
-  EXPECT_EQ(rows[0], 5.0f);
-
-  rows.resize(4);
-  checkpoint.matrix("model.layers.0.self_attn.k_proj.weight", 4, 1).read_rows(0, 4, rows.data());
-  EXPECT_EQ(rows, (std::vector<float>{0, 1, 2, 3}));
-  checkpoint.matrix("model.layers.0.self_attn.v_proj.weight", 4, 1).read_rows(0, 4, rows.data());
-  EXPECT_EQ(rows, key);  // values have no rotary embedding
-}
-
-TEST_F(GgufConfig, HeadsThatDoNotDivideTheRowsAreRefused) {
-  for (const int64_t heads : {int64_t{3}, int64_t{8}, int64_t{-2}, int64_t{0x7fffffff}, int64_t{1} << 32,
-                              std::numeric_limits<int64_t>::max()}) {
-    GgufBuilder builder;
-    builder.add("general.architecture", "llama").add("llama.embedding_length", uint32_t{8});
-    builder.add("llama.feed_forward_length", uint32_t{16}).add("llama.block_count", uint32_t{1});
-    builder.add("llama.attention.head_count", heads).add("llama.context_length", uint32_t{512});
-    builder.add("llama.attention.layer_norm_rms_epsilon", 1e-6f);
-    builder.tensor("blk.0.attn_q.weight", {1, 8}, kGgmlF32, std::string(32, '\0'));
-    expect_error(ErrorKind::kInvalidInput, {path().string(), "blk.0.attn_q.weight", "8 rows", std::to_string(heads)},
-                 [&] { open(builder); });
-  }
 }
 
 }  // namespace

@@ -173,8 +173,49 @@ TEST_F(GgufTokenizer, OfLlama2EqualsTheOneOfTransformers) {
   }
 }
 
+TEST_F(GgufTokenizer, OfPhi3EqualsTheOneOfTransformers) {
+  const fs::path folder = tests::shared_data() / "tokenizers";
+  const fs::path vocabulary = folder / "llama.cpp-goldens" / "ggml-vocab-phi-3.gguf";
+  if (!fs::exists(vocabulary)) GTEST_SKIP() << vocabulary << " is not here";
+  const std::string converted = make_tokenizer_json(parse_gguf(vocabulary));
+  const json original = tests::read_json(folder / "phi3-mini-rstrip" / "tokenizer.json");
+  for (const json& token : original["added_tokens"]) {
+    const json added = json::parse(converted)["added_tokens"];
+    const auto made =
+        std::find_if(added.begin(), added.end(), [&](const json& other) { return other["id"] == token["id"]; });
+    ASSERT_NE(made, added.end()) << token;
+    EXPECT_EQ((*made)["content"], token["content"]);
+    EXPECT_EQ((*made)["rstrip"], token["rstrip"]) << token;
+  }
+  const text::Tokenizer tokenizer(converted, vocabulary.string());
+  const json goldens = tests::read_json(folder / "phi3-mini-rstrip" / "goldens.json");
+  ASSERT_FALSE(goldens["cases"].empty());
+  for (const json& one : goldens["cases"]) {
+    EXPECT_EQ(tokenizer.encode(one["text"].get<std::string>(), false), one["ids"].get<Ids>()) << one["text"];
+  }
+}
+
+TEST_F(GgufTokenizer, OnlyPhi3sTokensSwallowWhiteSpace) {
+  for (const auto& [architecture, rstrip] : {std::pair{"phi3", true}, std::pair{"llama", false}}) {
+    GgufBuilder builder = sentencepiece();
+    builder.add("general.architecture", architecture);
+    const json added = json::parse(make_tokenizer_json(parse(builder)))["added_tokens"];
+    EXPECT_EQ(added[1]["rstrip"], false);   // <s>
+    EXPECT_EQ(added[2]["rstrip"], rstrip);  // </s>
+  }
+}
+
+TEST_F(GgufTokenizer, OfQwen2ComposesCharacters) {
+  const auto normalizer = [&](const char* pre) {
+    return json::parse(make_tokenizer_json(parse(byte_level().add("tokenizer.ggml.pre", pre))))["normalizer"];
+  };
+  EXPECT_EQ(normalizer("qwen2"), (json{{"type", "NFC"}}));
+  EXPECT_EQ(normalizer("llama-bpe"), json());
+}
+
 TEST_F(GgufTokenizer, IsDescribedForChat) {
   GgufBuilder builder = sentencepiece();
+  builder.add("general.architecture", "llama");
   builder.add("tokenizer.chat_template", "{{ messages }}").add("llama.context_length", uint32_t{2048});
   const json config = make_tokenizer_config(parse(builder));
   EXPECT_EQ(config["bos_token"], "<s>");

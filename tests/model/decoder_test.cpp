@@ -153,5 +153,20 @@ TEST_F(DecoderTest, ReadsQuantizedLinears) {
                [&] { open(tensors, config); });
 }
 
+TEST_F(DecoderTest, LooksEmbeddingsUpWhereTheyAreStored) {
+  auto checkpoint = std::make_shared<checkpoint::Checkpoint>(open().checkpoint());
+  core::QuantizedTensor table;
+  table.out_features = 256;
+  table.in_features = 64;
+  table.group_size = 64;
+  table.codes.assign(256 * 64, 1);
+  table.zeros.assign(256, 0);
+  table.scales.assign(256, 1.0f);
+  checkpoint->quantized["model.embed_tokens"] = {256, 64, 4, 64, [table] { return table; }};
+  const Decoder decoder(checkpoint);
+  EXPECT_EQ(decoder.embeddings().quantized(), nullptr);  // rows from the mapping
+  EXPECT_NE(decoder.head().quantized(), nullptr);        // the whole, to multiply
+}
+
 }  // namespace
 }  // namespace salient::model

@@ -140,6 +140,32 @@ class ModelTest(program.ProgramTest):
         small = json.loads(self.run_well("inspect", self.small, "--json").stdout)
         self.assertEqual((small["format"], small["group_size"]), ("awq", 64))
 
+    def test_inspect_says_how_each_tensor_runs(self):
+        def runs(model):
+            listed = json.loads(self.run_well("inspect", model, "--json", "--tensors").stdout)["tensors"]
+            return {entry["name"]: (entry["stored_as"], entry["runs_as"], entry["runs_at_bits"]) for entry in listed}
+
+        packed = self.folder / "packed.gguf"
+        tiny_model.write_gguf(packed, q8_0=True)
+        down = "model.layers.0.mlp.down_proj."
+        self.assertEqual(runs(packed)[down + "weight"], ("Q8_0", "int8 in groups of 32", 8))
+        self.assertEqual(runs(packed)["lm_head.weight"], ("Q8_0", "int8 in groups of 32", 8))
+        self.assertEqual(runs(packed)["model.embed_tokens.weight"], ("Q8_0", "fp32", 32))  # looked up, not multiplied
+        self.assertEqual(runs(packed)["model.norm.weight"], ("F32", "fp32", 32))
+        self.assertEqual(runs(self.gguf)[down + "weight"], ("F32", "fp32", 32))
+        self.assertEqual(runs(self.model)[down + "weight"], ("F16", "fp16", 16))
+        self.assertEqual(runs(self.small)[down + "qweight"], ("I32", "int4 in groups of 64", 4))
+        self.assertEqual(runs(self.small)[down + "scales"], ("F16", "part of int4 in groups of 64", 4))
+
+    def test_a_quantized_gguf_runs_quantized_and_can_be_quantized_again(self):
+        packed = self.folder / "packed.gguf"
+        tiny_model.write_gguf(packed, q8_0=True)
+        result = self.run_well("generate", packed, "--prompt", "a", "--max-tokens", "2")
+        self.assertIn("int8 in groups of 32, int8 activations", result.stderr)
+        result = self.run_well("quantize", packed, "--output", self.folder / "again", "--method", "rtn")
+        self.assertIn("is itself quantized (Q8_0)", result.stderr)
+        self.run_well("inspect", self.folder / "again")
+
     def test_generate_repeats_itself_for_the_same_seed_only(self):
         first = self.generate(self.model, "--seed", "1")
         self.assertEqual(len(first["ids"]), 40)

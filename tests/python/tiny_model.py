@@ -114,8 +114,16 @@ def write_model(folder, shards=1, seed=0, **changes):
     return folder
 
 
-def write_gguf(path, seed=0):
-    """Writes a GGUF file of fp32 tensors; returns where its tensor data begin."""
+def pack_q8_0(values):
+    """Blocks of 32: the fp16 scale, then codes of one byte."""
+    blocks = values.reshape(-1, 32)
+    scales = (abs(blocks).max(axis=1, keepdims=True) / 127).astype(numpy.float16)
+    codes = numpy.clip(numpy.rint(blocks / scales), -127, 127).astype(numpy.int8)
+    return numpy.concatenate([scales.view(numpy.int8), codes], axis=1).tobytes()
+
+
+def write_gguf(path, seed=0, q8_0=False):
+    """Writes a GGUF file of fp32 tensors, or with the matrices in Q8_0; returns where its tensor data begin."""
     config = make_config()
     tensors = {name: values.astype(numpy.float32) for name, values in make_tensors(config, seed).items()}
     del tensors["lm_head.bias"]
@@ -157,8 +165,10 @@ def write_gguf(path, seed=0):
     table, data = b"", b""
     for name, values in tensors.items():
         dimensions = struct.pack(f"<{values.ndim}Q", *reversed(values.shape))
-        table += string(rename(name)) + struct.pack("<I", values.ndim) + dimensions + struct.pack("<IQ", 0, len(data))
-        data += values.tobytes()
+        packed = q8_0 and values.ndim == 2
+        table += string(rename(name)) + struct.pack("<I", values.ndim) + dimensions
+        table += struct.pack("<IQ", 8 if packed else 0, len(data))
+        data += pack_q8_0(values) if packed else values.tobytes()
         data += bytes(-len(data) % 32)
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata)) + b"".join(metadata) + table
     head += bytes(-len(head) % 32)

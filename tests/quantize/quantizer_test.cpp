@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <fstream>
+#include <span>
 #include <sstream>
 
+#include "checkpoint/safetensors_writer.h"
 #include "core/error.h"
 #include "runner/cpu_runner.h"
 #include "tests/quantize/reference.h"
@@ -201,6 +204,46 @@ TEST_F(QuantizerTest, RefusesAModelThatIsQuantizedAlready) {
   for (const Method method : {Method::kAwq, Method::kRoundToNearest}) {
     expect_error(options("again", method), ErrorKind::kInvalidInput, {"rtn", "is quantized already"});
   }
+}
+
+TEST_F(QuantizerTest, SeesAGgufAsIfItWereNotQuantized) {
+  // The same numbers twice: as quantized linears of what calls itself a GGUF, and dense.
+  run(options("rtn", Method::kRoundToNearest));
+  auto quantized = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder_.path() / "rtn"));
+  quantized->format = "gguf";
+  quantized->config.erase("quantization_config");
+  fs::create_directories(folder_.path() / "dense");
+  std::ofstream(folder_.path() / "dense" / "config.json") << quantized->config;
+  std::vector<checkpoint::OutputTensor> tensors;
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape, const std::vector<float>& values) {
+    checkpoint::OutputTensor tensor{name, core::DType::kF32, std::move(shape), {}};
+    const auto bytes = std::as_bytes(std::span(values));
+    tensor.bytes.assign(bytes.begin(), bytes.end());
+    tensors.push_back(std::move(tensor));
+  };
+  for (const auto& [name, linear] : quantized->quantized) {
+    std::vector<float> values(linear.out_features * linear.in_features);
+    linear.read().dequantize_rows(0, linear.out_features, values.data());
+    add(name + ".weight", {linear.out_features, linear.in_features}, values);
+  }
+  for (const auto& [name, stored] : quantized->tensors) {
+    if (!name.ends_with(".weight")) continue;
+    const auto& shape = stored.view.shape;
+    std::vector<float> values(stored.view.bytes.size() / 2);
+    for (size_t i = 0; i < values.size(); ++i) {
+      uint16_t bits;
+      std::memcpy(&bits, &stored.view.bytes[2 * i], sizeof bits);
+      values[i] = core::half_to_float(bits);
+    }
+    add(name, shape, values);
+  }
+  checkpoint::write_safetensors(folder_.path() / "dense" / "model.safetensors", tensors);
+
+  decoder_ = std::make_shared<model::Decoder>(quantized);
+  run(options("from_gguf"));
+  decoder_ = open_decoder(folder_.path() / "dense");
+  run(options("from_dense"));
+  EXPECT_EQ(weights_of("from_gguf"), weights_of("from_dense"));
 }
 
 TEST_F(QuantizerTest, RefusesCalibrationThatCannotBeRun) {

@@ -220,7 +220,7 @@ class Translator {
            fmt::join(windows, " and "));
     }
     if (windows.empty()) return;
-    config["use_sliding_window"] = true;
+    if (family_.starts_with("qwen") || family_ == "smollm3") config["use_sliding_window"] = true;
     config["sliding_window"] = *windows.begin();
     config["layer_types"] = types;
   }

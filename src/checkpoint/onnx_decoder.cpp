@@ -209,12 +209,15 @@ void DecoderReader::read_attention_attributes(const OnnxNode& node, OnnxLayer& l
   layer.kv_heads = integer_attribute(node, "kv_num_heads", 1, kMost, walk_.origin(node));
   layer.scale = number_attribute(node, "scale", 0);
   layer.soft_cap = number_attribute(node, "softcap", 0);
-  // local_window_size leaves the token itself out.
-  const int64_t before = integer_or(node, "local_window_size", -1);
-  if (before < -1 || before > INT32_MAX) walk_.refuse(node, fmt::format("has local_window_size {}", before));
-  layer.window = before + 1;
-  static const std::set<std::string> known = {"num_heads", "kv_num_heads", "scale",
-                                              "softcap",   "do_rotary",    "local_window_size"};
+  // The token itself is one of local_window_size; -1 is no window.
+  const int64_t window = integer_or(node, "local_window_size", -1);
+  if (window < -1 || window == 0 || window > INT32_MAX) {
+    walk_.refuse(node, fmt::format("has local_window_size {}", window));
+  }
+  layer.window = std::max<int64_t>(window, 0);
+  // sliding_window_cache is about what the cache keeps.
+  static const std::set<std::string> known = {
+      "num_heads", "kv_num_heads", "scale", "softcap", "do_rotary", "local_window_size", "sliding_window_cache"};
   for (const auto& [name, value] : node.attributes) {
     const bool neutral = value.integer <= 0 && value.number == 0 && (value.text.empty() || value.text == "NONE");
     if (!known.contains(name) && !neutral) walk_.refuse(node, fmt::format("has the attribute {}", name));

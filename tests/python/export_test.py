@@ -97,7 +97,7 @@ class ExportTest(program.ProgramTest):
         self.assertEqual((description["format"], description["group_size"]), ("compressed-tensors", 32))
         runs_as = {tensor["name"]: tensor["runs_as"] for tensor in description["tensors"]}
         self.assertEqual(runs_as["model.layers.0.mlp.up_proj.weight_packed"], "int4 in groups of 32")
-        self.assertEqual(runs_as["model.layers.0.mlp.up_proj.weight_scale"], "part of the int4 linear")
+        self.assertEqual(runs_as["model.layers.0.mlp.up_proj.weight_scale"], "part of int4 in groups of 32")
 
 
 if __name__ == "__main__":

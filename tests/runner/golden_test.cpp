@@ -17,6 +17,10 @@ struct GoldenModel {
   const char* name;
 };
 
+void PrintTo(const GoldenModel& model, std::ostream* stream) {
+  *stream << model.name;
+}
+
 /// Tiny models whose logits transformers computed in fp32.
 class Goldens : public testing::TestWithParam<GoldenModel> {
  protected:

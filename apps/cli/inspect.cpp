@@ -50,18 +50,33 @@ json describe(const checkpoint::Checkpoint& checkpoint, const model::DecoderSpec
   uint64_t bytes = 0;
   std::map<std::string, uint64_t> by_dtype;
   json tensors = json::array();
-  for (const auto& [name, stored] : checkpoint.tensors) {
-    const std::string dtype(core::info_of(stored.view.dtype).name);
-    bytes += stored.view.bytes.size();
-    by_dtype[dtype] += stored.view.bytes.size();
-    if (!with_tensors) continue;
-    const RunsAs runs_as = run_as(checkpoint, spec, name, stored);
+  const auto add = [&](const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
+                       uint64_t size, const RunsAs& runs_as) {
+    bytes += size;
+    by_dtype[dtype] += size;
+    if (!with_tensors) return;
     tensors.push_back({{"name", name},
                        {"stored_as", dtype},
-                       {"shape", stored.view.shape},
-                       {"bytes", stored.view.bytes.size()},
+                       {"shape", shape},
+                       {"bytes", size},
                        {"runs_as", runs_as.name},
                        {"runs_at_bits", runs_as.bits}});
+  };
+  for (const auto& [name, stored] : checkpoint.tensors) {
+    const RunsAs runs_as = run_as(checkpoint, spec, name, stored);
+    add(name, std::string(core::info_of(stored.view.dtype).name), stored.view.shape, stored.view.bytes.size(), runs_as);
+  }
+  for (const auto& [name, matrix] : checkpoint.matrices) {
+    const core::DTypeInfo& info = core::info_of(matrix.dtype);
+    const int bits = info.block_bytes * 8;
+    add(name, std::string(info.name), {matrix.out_features, matrix.in_features},
+        static_cast<uint64_t>(matrix.out_features * matrix.in_features * info.block_bytes),
+        {matrix.dtype == core::DType::kBF16 ? "bf16" : fmt::format("fp{}", bits), bits});
+  }
+  for (const auto& [name, linear] : checkpoint.quantized) {
+    if (linear.bytes == 0) continue;  // its parts are among the tensors
+    add(name, fmt::format("int{}", linear.bits), {linear.out_features, linear.in_features}, linear.bytes,
+        {describe(linear), linear.bits});
   }
   json result = {{"model", checkpoint.path.string()},
                  {"format", checkpoint.format},

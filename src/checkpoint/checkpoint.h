@@ -36,6 +36,7 @@ struct StoredQuantized {
   int64_t in_features = 0;
   int bits = 4;
   int group_size = 128;
+  uint64_t bytes = 0;  ///< that it takes in the file, where `tensors` does not count them
   std::function<core::QuantizedTensor()> read;
 };
 

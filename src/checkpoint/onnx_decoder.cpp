@@ -127,8 +127,9 @@ DecoderReader::Normalized DecoderReader::normalized(const std::string& value) {
   result.stream = walk_.plain(terms[stream]);
   result.branch = walk_.plain(terms[1 - stream]);
   if (!is_stream(result.stream)) {
-    fail(ErrorKind::kUnsupported, "{}: neither {} nor {} are hidden states, which are normalized to {}", walk_.origin(),
-         terms[0], terms[1], value);
+    const OnnxNode* other = walk_.maker(terms[0]);
+    if (other) walk_.refuse(*other, fmt::format("makes {}, where hidden states are expected", terms[0]));
+    fail(ErrorKind::kUnsupported, "{}: no node makes {}, where hidden states are expected", walk_.origin(), terms[0]);
   }
   return result;
 }

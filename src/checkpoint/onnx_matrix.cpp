@@ -175,6 +175,13 @@ StoredQuantized join_quantized(const std::vector<OnnxMatrix>& parts) {
   const auto& blocks = std::get<OnnxBlocks>(parts[0].weights);
   stored.bits = blocks.bits;
   stored.group_size = static_cast<int>(group_size_of(blocks.block_size, stored.in_features, parts[0].name));
+  for (const OnnxMatrix& part : parts) {
+    const auto& stored_part = std::get<OnnxBlocks>(part.weights);
+    const auto rows = static_cast<uint64_t>(part.stored_rows);
+    uint64_t row_bytes = (stored_part.codes.bytes.size() + stored_part.scales.bytes.size()) / rows;
+    if (!stored_part.zeros.empty()) row_bytes += stored_part.zeros[0].bytes.size() / rows;
+    stored.bytes += row_bytes * static_cast<uint64_t>(part.out_features);
+  }
   stored.read = [parts] {
     core::QuantizedTensor whole = unpack(parts[0]);
     for (size_t i = 1; i < parts.size(); ++i) whole.append_rows(unpack(parts[i]));

@@ -230,6 +230,13 @@ void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& opt
     fail(ErrorKind::kInvalidInput, "{}: is quantized already; quantize the model it was made from",
          decoder.checkpoint().path.string());
   }
+  const json rope = decoder.checkpoint().config.value("rope_parameters", json());
+  if (rope.is_object() && rope.value("rope_type", json()) == "frequencies") {
+    fail(ErrorKind::kUnsupported,
+         "{}: its rotary frequencies are those of a table, which a Hugging Face config.json cannot hold; quantize the "
+         "model it was made from",
+         decoder.checkpoint().path.string());
+  }
   choose_group_size(decoder.spec(), options.group_size);
   const core::StagedFolder folder(options.output);
   std::error_code not_empty;

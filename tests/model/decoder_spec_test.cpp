@@ -163,6 +163,31 @@ TEST(DecoderSpec, ReadsRopeParameters) {
   expect_theta(read({{"rope_parameters", {{"rope_type", "default"}}}, {"rope_theta", 456.0}}), 456.0);
 }
 
+TEST(DecoderSpec, ReadsRopeFrequenciesThatAreListed) {
+  json parameters = {{"rope_type", "frequencies"}, {"frequencies", {1.0, 0.25, 0.0625}}, {"magnitude", 1.5}};
+  const Rope rope = read({{"rope_parameters", parameters}}).ropes[0];
+  EXPECT_EQ(rope.rotary_dim, 6);
+  EXPECT_EQ(rope.frequencies, (std::vector<float>{1, 0.25f, 0.0625f}));
+  EXPECT_EQ(rope.magnitude, 1.5f);
+  EXPECT_FALSE(rope.has_regimes());
+  parameters["long_frequencies"] = {0.5, 0.125, 0.03125};
+  parameters["original_max_position_embeddings"] = 64;
+  const Rope longer = read({{"rope_parameters", parameters}}).ropes[0];
+  EXPECT_EQ(longer.long_frequencies, (std::vector<float>{0.5f, 0.125f, 0.03125f}));
+  EXPECT_EQ(longer.original_positions, 64);
+  const auto refuse = [&](const char* field, const json& value, ErrorKind kind) {
+    json changed = parameters;
+    changed[field] = value;
+    expect_error(kind, {"config.json: rope_parameters", field}, [&] { read({{"rope_parameters", changed}}); });
+  };
+  refuse("frequencies", json::array(), ErrorKind::kUnsupported);
+  refuse("frequencies", std::vector<double>(1000, 1.0), ErrorKind::kUnsupported);
+  refuse("frequencies", {1.0, -0.25, 0.0625}, ErrorKind::kInvalidInput);
+  refuse("long_frequencies", {1.0, 0.25}, ErrorKind::kInvalidInput);
+  refuse("original_max_position_embeddings", nullptr, ErrorKind::kInvalidInput);
+  refuse("magnitude", 0, ErrorKind::kInvalidInput);
+}
+
 TEST(DecoderSpec, RefusesRopeParametersOfOtherMathematics) {
   const auto expect_part_refused = [](const json& parameters, const std::string& field, ErrorKind kind) {
     expect_error(kind, {"config.json: rope_parameters", field}, [&] { read({{"rope_parameters", parameters}}); });

@@ -278,6 +278,14 @@ TEST_F(QuantizerTest, RefusesWeightsThatAreNotNumbersAndSaysWhere) {
   }
 }
 
+TEST_F(QuantizerTest, AModelWhoseRotaryFrequenciesAreThoseOfATableIsRefused) {
+  auto config = tests::tiny_config({.layers = 3, .tied = false});
+  config["rope_parameters"] = {{"rope_type", "frequencies"}, {"frequencies", std::vector<double>(8, 0.5)}};
+  std::ofstream(folder_.path() / "model" / "config.json") << config;
+  decoder_ = open_decoder(folder_.path() / "model");
+  expect_error(options("output", Method::kRoundToNearest), ErrorKind::kUnsupported, {"model", "rotary frequencies"});
+}
+
 struct GroupCase {
   int64_t hidden_size;
   int64_t intermediate_size;

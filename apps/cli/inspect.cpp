@@ -46,7 +46,7 @@ json group_sizes(const checkpoint::Checkpoint& checkpoint) {
   return sizes;
 }
 
-json describe(const checkpoint::Checkpoint& checkpoint, const model::DecoderSpec& spec, bool with_tensors) {
+json describe_model(const checkpoint::Checkpoint& checkpoint, const model::DecoderSpec& spec, bool with_tensors) {
   uint64_t bytes = 0;
   std::map<std::string, uint64_t> by_dtype;
   json tensors = json::array();
@@ -136,7 +136,7 @@ void add_inspect(CLI::App& program) {
   add_flag(*command, "--json", flags->json, "Print JSON");
   command->callback([flags] {
     const auto decoder = open_decoder(flags->model);
-    const json description = describe(decoder->checkpoint(), decoder->spec(), flags->tensors);
+    const json description = describe_model(decoder->checkpoint(), decoder->spec(), flags->tensors);
     if (flags->json) {
       print_json(description);
     } else {

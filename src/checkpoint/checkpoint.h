@@ -36,8 +36,8 @@ struct StoredQuantized {
   int64_t in_features = 0;
   int bits = 4;
   int group_size = 128;
+  std::function<core::QuantizedTensor()> read = {};
   uint64_t bytes = 0;  ///< that it takes in the file, where `tensors` does not count them
-  std::function<core::QuantizedTensor()> read;
 };
 
 /// A model on disk, whatever its format, in Hugging Face terms: tensor names and config fields are those of

@@ -20,7 +20,7 @@ OutputTensor make_tensor(std::string name, core::DType dtype, std::vector<int64_
                          const std::vector<Number>& numbers) {
   OutputTensor tensor{std::move(name), dtype, std::move(shape),
                       std::vector<std::byte>(numbers.size() * sizeof(Number))};
-  std::memcpy(tensor.bytes.data(), numbers.data(), tensor.bytes.size());
+  if (!numbers.empty()) std::memcpy(tensor.bytes.data(), numbers.data(), tensor.bytes.size());
   return tensor;
 }
 

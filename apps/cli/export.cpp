@@ -2,10 +2,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/exporter.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model.h"
+#include "convert/packed_exporter.h"
 
 namespace salient::cli {
 
@@ -21,7 +21,7 @@ struct Flags {
 void run(const Flags& flags) {
   const Interrupt interrupt;
   const auto decoder = open_decoder(flags.model);
-  const checkpoint::ExportReport report = checkpoint::export_checkpoint(
+  const convert::ExportReport report = convert::export_packed(
       decoder->checkpoint(), {packed_format(flags.format), flags.output, show_progress(), interrupt.token()});
   if (!flags.json) {
     fmt::print("{}: {}, int{} in groups of {}, {}, every weight as it was\n", flags.output.string(), flags.format,

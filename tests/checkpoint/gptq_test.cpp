@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "core/dtype.h"
-#include "tests/checkpoint/quantized_checkpoint.h"
+#include "tests/support/quantized_checkpoint.h"
 #include "tests/support/expect_error.h"
 
 namespace salient::checkpoint {

@@ -33,8 +33,9 @@ const std::map<std::string, std::set<std::string>>& layer_table() {
       {"runner", {"core", "model", "kernels"}},
       {"generate", {"core", "kernels", "runner", "text"}},
       {"quantize", {"core", "checkpoint", "model", "kernels", "runner"}},
+      {"convert", {"core", "checkpoint", "model"}},
       {"evaluate", {"core", "kernels", "runner", "text", "hub"}},
-      {"cli", {"core", "checkpoint", "hub", "text", "model", "kernels", "runner", "generate", "quantize", "evaluate"}},
+      {"cli", {"core", "checkpoint", "hub", "text", "model", "kernels", "runner", "generate", "quantize", "convert", "evaluate"}},
   };
   return table;
 }

@@ -1,4 +1,4 @@
-#include "checkpoint/exporter.h"
+#include "convert/packed_exporter.h"
 
 #include <algorithm>
 #include <charconv>
@@ -10,8 +10,15 @@
 #include "checkpoint/packed_parts.h"
 #include "core/error.h"
 
-namespace salient::checkpoint {
+namespace salient::convert {
 
+using checkpoint::Checkpoint;
+using checkpoint::OutputTensor;
+using checkpoint::PackedFormat;
+using checkpoint::PackedSettings;
+using checkpoint::PackedWriter;
+using checkpoint::StoredQuantized;
+using checkpoint::StoredTensor;
 using core::DType;
 using core::ErrorKind;
 using core::fail;
@@ -71,7 +78,7 @@ OutputTensor make_dequantized_tensor(const StoredQuantized& linear, const std::s
 /// Reads linears until one is not symmetric.
 bool all_symmetric(const Checkpoint& source) {
   return std::all_of(source.quantized.begin(), source.quantized.end(), [](const auto& entry) {
-    return layer_of(entry.first) == kOutside || is_symmetric(entry.second.read());
+    return layer_of(entry.first) == kOutside || checkpoint::is_symmetric(entry.second.read());
   });
 }
 
@@ -139,7 +146,7 @@ std::vector<OutputTensor> make_part(const Checkpoint& source, int64_t layer, con
     core::QuantizedTensor weights = linear.read();
     weights.split_groups(settings.group_size);
     try {
-      for (OutputTensor& tensor : pack_linear(settings, weights, prefix)) tensors.push_back(std::move(tensor));
+      for (OutputTensor& tensor : checkpoint::pack_linear(settings, weights, prefix)) tensors.push_back(std::move(tensor));
     } catch (const core::Error& error) {
       fail(error.kind(), "{}: {}", source.path.string(), error.what());
     }
@@ -149,7 +156,7 @@ std::vector<OutputTensor> make_part(const Checkpoint& source, int64_t layer, con
 
 }  // namespace
 
-ExportReport export_checkpoint(const Checkpoint& source, const ExportOptions& options) {
+ExportReport export_packed(const Checkpoint& source, const ExportOptions& options) {
   const PackedSettings settings = choose_settings(source, options.format);
   const std::map<int64_t, Part> parts = divide(source);
   PackedWriter writer(options.output, {}, /*resume=*/false);
@@ -172,4 +179,4 @@ ExportReport export_checkpoint(const Checkpoint& source, const ExportOptions& op
   return report;
 }
 
-}  // namespace salient::checkpoint
+}  // namespace salient::convert

@@ -1,17 +1,22 @@
-#include "checkpoint/exporter.h"
+#include "convert/packed_exporter.h"
 
 #include "checkpoint/awq.h"
 #include "core/dtype.h"
-#include "tests/checkpoint/quantized_checkpoint.h"
+#include "tests/support/quantized_checkpoint.h"
 #include "tests/support/expect_error.h"
 
-namespace salient::checkpoint {
+namespace salient::convert {
 namespace {
 
 using core::DType;
 using core::ErrorKind;
 using core::QuantizedTensor;
 using tests::expect_error;
+using checkpoint::Checkpoint;
+using checkpoint::make_tensor;
+using checkpoint::open_checkpoint;
+using checkpoint::OutputTensor;
+using checkpoint::PackedFormat;
 namespace fs = std::filesystem;
 
 QuantizedTensor make_weights(int64_t in_features, int group_size, int seed) {
@@ -35,7 +40,7 @@ class Exporter : public testing::Test {
         make_tensor("model.embed_tokens.weight", DType::kBF16, {2, 2}, std::vector<uint16_t>{0x3f80, 1, 2, 0x7f7f}),
         make_tensor("model.layers.0.mlp.up_proj.bias", DType::kF32, {8}, std::vector<float>(8, 0.1f)),
         make_tensor("model.layers.1.input_layernorm.weight", DType::kF32, {2}, std::vector<float>{0.1f, 1e-30f})};
-    write_safetensors(folder_.path() / "dense.safetensors", dense);
+    checkpoint::write_safetensors(folder_.path() / "dense.safetensors", dense);
     add_safetensors_file_to_source();
     add("model.layers.0.mlp.up_proj", make_weights(64, 32, 1));
     add("model.layers.1.mlp.up_proj", make_weights(64, 32, 2));
@@ -45,7 +50,7 @@ class Exporter : public testing::Test {
                                [weights] { return weights; }};
   }
   fs::path output() const { return folder_.path() / "output"; }
-  ExportReport run(PackedFormat format) { return export_checkpoint(source_, {format, output(), {}, {}}); }
+  ExportReport run(PackedFormat format) { return export_packed(source_, {format, output(), {}, {}}); }
   void expect_refused(ErrorKind kind, const std::vector<std::string>& parts) {
     for (const PackedFormat format : {PackedFormat::kAwq, PackedFormat::kCompressedTensors}) {
       expect_error(kind, parts, [&] { run(format); });
@@ -76,7 +81,7 @@ TEST_F(Exporter, ChangesNothing) {
     EXPECT_EQ(report.bits, 4);
     EXPECT_EQ(report.group_size, 32);
     const Checkpoint written = open_checkpoint(output());
-    EXPECT_EQ(written.format, name_of(format));
+    EXPECT_EQ(written.format, checkpoint::name_of(format));
     ASSERT_EQ(written.quantized.size(), 2u);
     for (const auto& [name, linear] : source_.quantized) {
       EXPECT_EQ(values(written.quantized.at(name).read()), values(linear.read())) << name;
@@ -162,7 +167,7 @@ TEST_F(Exporter, StopsWhenAskedTo) {
   std::stop_source stop;
   stop.request_stop();
   expect_error(ErrorKind::kCancelled, {"interrupted"}, [&] {
-    export_checkpoint(source_, {PackedFormat::kAwq, output(), {}, stop.get_token()});
+    export_packed(source_, {PackedFormat::kAwq, output(), {}, stop.get_token()});
   });
   EXPECT_FALSE(fs::exists(output().string() + ".partial"));
 }
@@ -175,4 +180,4 @@ TEST_F(Exporter, KeepsAFolderThatExists) {
 }
 
 }  // namespace
-}  // namespace salient::checkpoint
+}  // namespace salient::convert

@@ -8,10 +8,10 @@
 #include "checkpoint/packed_writer.h"
 #include "core/progress.h"
 
-namespace salient::checkpoint {
+namespace salient::convert {
 
 struct ExportOptions {
-  PackedFormat format = PackedFormat::kAwq;
+  checkpoint::PackedFormat format = checkpoint::PackedFormat::kAwq;
   std::filesystem::path output;
   core::ProgressCallback progress;
   std::stop_token stop;
@@ -29,6 +29,6 @@ struct ExportReport {
 /// memory at a time; nothing is left behind when it fails.
 /// Throws invalid_input (nothing is quantized, output exists), unsupported, naming the tensor and what the format
 /// cannot hold of it, or cancelled.
-ExportReport export_checkpoint(const Checkpoint& source, const ExportOptions& options);
+ExportReport export_packed(const checkpoint::Checkpoint& source, const ExportOptions& options);
 
-}  // namespace salient::checkpoint
+}  // namespace salient::convert

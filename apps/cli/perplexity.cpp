@@ -8,18 +8,14 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model.h"
+#include "cli/scoring.h"
 #include "core/error.h"
-#include "core/os.h"
 #include "evaluate/report.h"
 #include "evaluate/text_source.h"
-#include "generate/self_text.h"
 
 namespace salient::cli {
 
 namespace {
-
-/// Far from the seeds of calibration text, so that no sequence is scored that a model was fitted to.
-constexpr uint64_t kSelfTextSeed = 1000;
 
 struct Flags {
   RunFlags run;
@@ -46,32 +42,6 @@ evaluate::Recipe make_recipe(const Flags& flags) {
   return recipe;
 }
 
-/// Weights stay in memory where they fit beside what else is needed, else each layer is read when its turn comes.
-std::unique_ptr<runner::CpuRunner> make_runner(const std::filesystem::path& path, const Flags& flags,
-                                               core::ThreadPool& pool) {
-  const auto decoder = open_decoder(path);
-  const uint64_t needed = resident_bytes(*decoder);
-  const uint64_t available = core::os::available_memory();
-  const bool fits = needed < available / 10 * 8;
-  if (!fits) {
-    fmt::print(stderr, "{}: needs {}, {} are free: it is evaluated layer by layer\n", path.string(),
-               core::format_bytes(needed), core::format_bytes(available));
-  }
-  auto runner = std::make_unique<runner::CpuRunner>(
-      decoder, pool,
-      runner::CpuRunnerOptions{
-          .activations = flags.exact ? runner::Activations::kFp32 : runner::Activations::kInt8,
-          .residency = fits ? runner::Residency::kResident : runner::Residency::kStreamed,
-          .kv_dtype = flags.exact ? core::DType::kF32 : core::DType::kF16,
-      });
-  if (fits) {
-    say_what_runs(*runner, pool.size());
-  } else {
-    fmt::print(stderr, "{}: {}\n", path.string(), describe_arithmetic(*runner));
-  }
-  return runner;
-}
-
 /// The tokens of a named data set, of a file, or (data set "self") of text that `writer` samples by itself.
 std::vector<int32_t> read_tokens(const std::string& name, const Flags& flags, const evaluate::Recipe& recipe,
                                  runner::CpuRunner& writer, const text::Tokenizer& tokenizer,
@@ -82,23 +52,15 @@ std::vector<int32_t> read_tokens(const std::string& name, const Flags& flags, co
     return tokenizer.encode(text.text, true);
   }
   label = "self-written";
-  const auto texts = generate::write_self_text(writer,
-                                               {.sequences = flags.limit > 0 ? flags.limit : 16,
-                                                .tokens = recipe.window,
-                                                .seed = kSelfTextSeed,
-                                                .first_token = begin_of_sequence(writer.decoder()).value_or(0)},
-                                               show_progress(), stop);
-  std::vector<int32_t> tokens;
-  for (const auto& text : texts) tokens.insert(tokens.end(), text.begin(), text.end());
-  return tokens;
+  return write_scoring_text(writer, flags.limit > 0 ? flags.limit : 16, recipe.window, stop);
 }
 
 void run(const Flags& flags) {
   const Interrupt interrupt;
   const evaluate::Recipe recipe = make_recipe(flags);
   core::ThreadPool pool(flags.run.threads);
-  const auto model = make_runner(flags.run.model, flags, pool);
-  const auto base = flags.base.empty() ? nullptr : make_runner(flags.base, flags, pool);
+  const auto model = make_scoring_runner(flags.run.model, flags.exact, pool);
+  const auto base = flags.base.empty() ? nullptr : make_scoring_runner(flags.base, flags.exact, pool);
   evaluate::check_window(*model, recipe);
   if (base) evaluate::check_window(*base, recipe);
   const text::Tokenizer tokenizer = open_tokenizer(model->decoder().checkpoint());

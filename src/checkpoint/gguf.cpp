@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "checkpoint/gguf_reader.h"
+#include "checkpoint/gguf_types.h"
 
 namespace salient::checkpoint {
 
@@ -13,53 +14,36 @@ using core::fail;
 
 namespace {
 
-/// The value types of GGUF's metadata.
-enum class ValueType : uint32_t {
-  kU8,
-  kI8,
-  kU16,
-  kI16,
-  kU32,
-  kI32,
-  kF32,
-  kBool,
-  kString,
-  kArray,
-  kU64,
-  kI64,
-  kF64,
-};
-
 /// A scalar of any type but string and array: its integer or its real value.
-std::variant<int64_t, double, bool> read_scalar(GgufReader& reader, ValueType type, const std::string& key) {
+std::variant<int64_t, double, bool> read_scalar(GgufReader& reader, GgufValueType type, const std::string& key) {
   const char* what = key.c_str();
   switch (type) {
-    case ValueType::kU8:
+    case GgufValueType::kU8:
       return int64_t{reader.number<uint8_t>(what)};
-    case ValueType::kI8:
+    case GgufValueType::kI8:
       return int64_t{reader.number<int8_t>(what)};
-    case ValueType::kU16:
+    case GgufValueType::kU16:
       return int64_t{reader.number<uint16_t>(what)};
-    case ValueType::kI16:
+    case GgufValueType::kI16:
       return int64_t{reader.number<int16_t>(what)};
-    case ValueType::kU32:
+    case GgufValueType::kU32:
       return int64_t{reader.number<uint32_t>(what)};
-    case ValueType::kI32:
+    case GgufValueType::kI32:
       return int64_t{reader.number<int32_t>(what)};
-    case ValueType::kI64:
+    case GgufValueType::kI64:
       return reader.number<int64_t>(what);
-    case ValueType::kU64: {
+    case GgufValueType::kU64: {
       const auto value = reader.number<uint64_t>(what);
       if (value > static_cast<uint64_t>(INT64_MAX)) {
         fail(ErrorKind::kInvalidInput, "{}: {} is {}, too large a number", reader.name(), key, value);
       }
       return static_cast<int64_t>(value);
     }
-    case ValueType::kBool:
+    case GgufValueType::kBool:
       return reader.number<uint8_t>(what) != 0;
-    case ValueType::kF32:
+    case GgufValueType::kF32:
       return double{reader.number<float>(what)};
-    case ValueType::kF64:
+    case GgufValueType::kF64:
       return reader.number<double>(what);
     default:
       fail(ErrorKind::kInvalidInput, "{}: {} has value type {}, which GGUF does not have", reader.name(), key,
@@ -68,16 +52,16 @@ std::variant<int64_t, double, bool> read_scalar(GgufReader& reader, ValueType ty
 }
 
 GgufValue read_array(GgufReader& reader, const std::string& key) {
-  const auto type = static_cast<ValueType>(reader.number<uint32_t>(key.c_str()));
-  const uint64_t count = reader.count(key.c_str(), type == ValueType::kString ? 8 : 1);
-  if (type == ValueType::kString) {
+  const auto type = static_cast<GgufValueType>(reader.number<uint32_t>(key.c_str()));
+  const uint64_t count = reader.count(key.c_str(), type == GgufValueType::kString ? 8 : 1);
+  if (type == GgufValueType::kString) {
     std::vector<std::string> strings;
     for (uint64_t i = 0; i < count; ++i) strings.push_back(reader.string(key.c_str()));
     return strings;
   }
   std::vector<int64_t> integers;
   std::vector<double> numbers;
-  const bool real = type == ValueType::kF32 || type == ValueType::kF64;
+  const bool real = type == GgufValueType::kF32 || type == GgufValueType::kF64;
   for (uint64_t i = 0; i < count; ++i) {
     const auto value = read_scalar(reader, type, key);
     if (real) {
@@ -91,40 +75,18 @@ GgufValue read_array(GgufReader& reader, const std::string& key) {
 }
 
 GgufValue read_value(GgufReader& reader, const std::string& key) {
-  const auto type = static_cast<ValueType>(reader.number<uint32_t>(key.c_str()));
-  if (type == ValueType::kString) return reader.string(key.c_str());
-  if (type == ValueType::kArray) return read_array(reader, key);
+  const auto type = static_cast<GgufValueType>(reader.number<uint32_t>(key.c_str()));
+  if (type == GgufValueType::kString) return reader.string(key.c_str());
+  if (type == GgufValueType::kArray) return read_array(reader, key);
   return std::visit([](auto value) { return GgufValue(value); }, read_scalar(reader, type, key));
 }
 
 /// ggml's numbers for the tensor types Salient reads.
 std::optional<DType> dtype_of(uint32_t ggml_type) {
-  switch (ggml_type) {
-    case 0:
-      return DType::kF32;
-    case 1:
-      return DType::kF16;
-    case 2:
-      return DType::kQ4_0;
-    case 3:
-      return DType::kQ4_1;
-    case 6:
-      return DType::kQ5_0;
-    case 7:
-      return DType::kQ5_1;
-    case 8:
-      return DType::kQ8_0;
-    case 12:
-      return DType::kQ4_K;
-    case 13:
-      return DType::kQ5_K;
-    case 14:
-      return DType::kQ6_K;
-    case 30:
-      return DType::kBF16;
-    default:
-      return std::nullopt;
+  for (const auto& [number, dtype] : kGgufTensorTypes) {
+    if (number == ggml_type) return dtype;
   }
+  return std::nullopt;
 }
 
 /// A tensor's entry in the table; offsets count from the start of the data.
@@ -182,7 +144,7 @@ void read_metadata(GgufReader& reader, uint64_t count, GgufFile& gguf) {
 }
 
 void place_tensors(const GgufReader& reader, const std::vector<TensorEntry>& entries, GgufFile& gguf) {
-  const int64_t alignment = gguf.integer_or("general.alignment", 32);
+  const int64_t alignment = gguf.integer_or("general.alignment", kGgufAlignment);
   if (alignment < 1 || alignment > 1 << 20 || (alignment & (alignment - 1)) != 0) {
     fail(ErrorKind::kInvalidInput, "{}: general.alignment is {}, expected a power of two", reader.name(), alignment);
   }
@@ -268,8 +230,7 @@ GgufFile parse_gguf(const std::filesystem::path& path) {
   GgufFile gguf;
   gguf.file = std::make_shared<const core::MappedFile>(path);
   GgufReader reader(*gguf.file);
-  constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
-  if (gguf.file->bytes().size() < 4 || reader.number<uint32_t>("the magic number") != kMagic) {
+  if (gguf.file->bytes().size() < 4 || reader.number<uint32_t>("the magic number") != kGgufMagic) {
     fail(ErrorKind::kInvalidInput, "{}: is neither a model folder nor a GGUF file (it does not begin with \"GGUF\")",
          path.string());
   }

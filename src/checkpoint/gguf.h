@@ -53,4 +53,8 @@ nlohmann::json make_generation_config(const GgufFile& gguf);
 std::string make_tokenizer_json(const GgufFile& gguf);
 nlohmann::json make_tokenizer_config(const GgufFile& gguf);
 
+/// The tokenizer.ggml.pre of a tokenizer.json's "pre_tokenizer"; empty where GGUF has no name for it that Salient knows
+/// (gguf_tokenizer.cpp).
+std::string find_pre_tokenizer_name(const nlohmann::json& pre_tokenizer);
+
 }  // namespace salient::checkpoint

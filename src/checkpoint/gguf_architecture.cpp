@@ -1,5 +1,6 @@
 #include "checkpoint/gguf_architecture.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -261,6 +262,35 @@ std::string GgufArchitecture::translate(const std::string& name) const {
     }
   }
   return name;
+}
+
+std::string GgufArchitecture::translate_back(const std::string& name) const {
+  const size_t last_dot = name.rfind('.');
+  const std::string suffix = name.substr(std::min(last_dot, name.size()));
+  std::string_view rest = std::string_view(name).substr(0, name.size() - suffix.size());
+  std::string layer;
+  constexpr std::string_view kLayers = "model.layers.";
+  if (rest.starts_with(kLayers)) {
+    const size_t end = std::min(rest.find('.', kLayers.size()), rest.size() - 1);
+    layer = fmt::format("blk.{}.", rest.substr(kLayers.size(), end - kLayers.size()));
+    rest = rest.substr(end + 1);
+  }
+  for (const Parts* names : {&parts, &usual_parts()}) {
+    for (const auto& [theirs, ours] : *names) {
+      if (ours == rest) return layer + std::string(theirs) + suffix;
+    }
+  }
+  fail(ErrorKind::kUnsupported, "tensor {}: GGUF files of {} models have no such tensor", name, model_type);
+}
+
+std::pair<std::string, const GgufArchitecture&> architecture_of(const std::string& model_type,
+                                                                const std::string& origin) {
+  const std::string_view wanted = model_type == "mistral" ? "llama" : std::string_view(model_type);
+  for (const auto& [name, architecture] : architectures()) {
+    if (architecture.model_type == wanted) return {std::string(name), architecture};
+  }
+  fail(ErrorKind::kUnsupported, "{}: model_type is \"{}\", for which GGUF has no architecture that Salient knows",
+       origin, model_type);
 }
 
 const GgufArchitecture& find_architecture(const GgufFields& fields) {

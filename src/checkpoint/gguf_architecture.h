@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "checkpoint/gguf.h"
@@ -66,10 +67,18 @@ struct GgufArchitecture {
   /// transformers' name of a tensor, "model.layers.0.self_attn.q_proj" for "blk.0.attn_q"; the name itself where there
   /// is no other.
   std::string translate(const std::string& name) const;
+  /// The other way: "blk.0.attn_q.weight" for "model.layers.0.self_attn.q_proj.weight". Throws unsupported for a tensor
+  /// that files of this architecture do not have.
+  std::string translate_back(const std::string& name) const;
 };
 
 /// Throws unsupported for an architecture that is not known.
 const GgufArchitecture& find_architecture(const GgufFields& fields);
+
+/// The architecture of a model_type: its name in general.architecture and how its files are told. Throws unsupported,
+/// beginning with `origin`.
+std::pair<std::string, const GgufArchitecture&> architecture_of(const std::string& model_type,
+                                                                const std::string& origin);
 
 /// rope_scaling as config.json has it, or null (gguf_rope.cpp). `config` has the other fields of the rotary embedding.
 /// Throws unsupported for a scaling that config.json has no words for.

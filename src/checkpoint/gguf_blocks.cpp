@@ -1,5 +1,6 @@
 #include "checkpoint/gguf_blocks.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -121,6 +122,15 @@ void unpack_q6_k(const std::byte* block, const UnpackedBlock& out) {
   }
 }
 
+void put_half(float value, std::byte* bytes) {
+  const uint16_t bits = core::float_to_half(value);
+  std::memcpy(bytes, &bits, sizeof bits);
+}
+
+void pack_nibbles(const uint8_t* codes, std::byte* bytes) {
+  for (int i = 0; i < 16; ++i) bytes[i] = static_cast<std::byte>(codes[i] | codes[i + 16] << 4);
+}
+
 struct BlockFormat {
   BlockLayout layout;
   void (*unpack)(const std::byte* block, const UnpackedBlock& out);
@@ -166,6 +176,33 @@ void unpack_blocks(DType dtype, const std::byte* blocks, int64_t elements, Unpac
     out.scales += groups;
     if (format.layout.has_offsets) out.offsets += groups;
   }
+}
+
+std::vector<std::byte> pack_blocks(DType dtype, const core::QuantizedTensor& weights) {
+  constexpr int kSize = 32;
+  const BlockLayout layout = block_layout(dtype);
+  const bool zeros_fit =
+      std::all_of(weights.zeros.begin(), weights.zeros.end(), [&](uint8_t zero) { return int{zero} == layout.zero; });
+  if ((dtype != DType::kQ4_0 && dtype != DType::kQ4_1 && dtype != DType::kQ8_0) || weights.bits != layout.bits ||
+      weights.group_size != kSize || !weights.column_input.empty() || weights.offsets.empty() == layout.has_offsets ||
+      !zeros_fit) {
+    core::fail(core::ErrorKind::kInternal, "a matrix does not have the form of {}", core::info_of(dtype).name);
+  }
+  const size_t block_bytes = static_cast<size_t>(core::info_of(dtype).block_bytes);
+  std::vector<std::byte> blocks(weights.scales.size() * block_bytes);
+  for (size_t i = 0; i < weights.scales.size(); ++i) {
+    std::byte* block = &blocks[i * block_bytes];
+    const uint8_t* codes = &weights.codes[i * kSize];
+    put_half(weights.scales[i], block);
+    if (layout.has_offsets) put_half(weights.offsets[i], block + 2);
+    std::byte* packed = block + (layout.has_offsets ? 4 : 2);
+    if (layout.bits == 4) {
+      pack_nibbles(codes, packed);
+    } else {
+      for (int j = 0; j < kSize; ++j) packed[j] = static_cast<std::byte>(codes[j] ^ 128);
+    }
+  }
+  return blocks;
 }
 
 void dequantize_blocks(DType dtype, const std::byte* blocks, int64_t elements, float* out) {

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "checkpoint/gguf.h"
+#include "checkpoint/gguf_types.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -14,10 +15,9 @@ using nlohmann::json;
 
 namespace {
 
-/// Token kinds of tokenizer.ggml.token_type that are not ordinary text.
-constexpr int64_t kUnknown = 2;
-constexpr int64_t kControl = 3;
-constexpr int64_t kUserDefined = 4;
+bool is_token_type(int64_t type, GgufTokenType wanted) {
+  return type == static_cast<int64_t>(wanted);
+}
 
 json split(const char* pattern) {
   return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
@@ -49,9 +49,8 @@ bool is_llama3(const std::string& pre) {
   return pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3" || pre == "smaug-bpe";
 }
 
-/// The pre-tokenizer of the family that tokenizer.ggml.pre names.
-json make_pre_tokenizer(const GgufFile& gguf) {
-  const std::string pre = gguf.string_or("tokenizer.ggml.pre", "gpt-2");
+/// The pre-tokenizer of the family that a tokenizer.ggml.pre names; null for one that is not known.
+json pre_tokenizer_of(const std::string& pre) {
   if (pre == "gpt-2" || pre == "phi-2") return byte_level(true);
   if (pre == "smollm") {
     return sequence({{{"type", "Digits"}, {"individual_digits", true}}, byte_level(true)});
@@ -59,10 +58,35 @@ json make_pre_tokenizer(const GgufFile& gguf) {
   if (is_llama3(pre)) return sequence({split(kLlama3Words), byte_level(false)});
   if (pre == "tekken") return sequence({split(kTekkenWords), byte_level(false)});
   if (pre == "qwen2") return sequence({split(kQwen2Words), byte_level(false)});
+  return nullptr;
+}
+
+json make_pre_tokenizer(const GgufFile& gguf) {
+  const std::string pre = gguf.string_or("tokenizer.ggml.pre", "gpt-2");
+  json pre_tokenizer = pre_tokenizer_of(pre);
+  if (!pre_tokenizer.is_null()) return pre_tokenizer;
   fail(ErrorKind::kUnsupported,
        "{}: tokenizer.ggml.pre is \"{}\", which is not supported; expected gpt-2, phi-2, smollm, "
        "llama-bpe, smaug-bpe, tekken or qwen2",
        gguf.file->path().string(), pre);
+}
+
+/// How a pre-tokenizer cuts text, without what does not change the cuts.
+void add_cuts(const json& step, std::vector<std::string>& cuts) {
+  const std::string type = step.value("type", "");
+  if (type == "Sequence") {
+    for (const json& part : step.value("pretokenizers", json::array())) add_cuts(part, cuts);
+  } else if (type == "Split") {
+    cuts.push_back(step.value("pattern", json()).dump() + step.value("behavior", "") +
+                   (step.value("invert", false) ? " inverted" : ""));
+  } else if (type == "Digits") {
+    cuts.push_back(step.value("individual_digits", false) ? "each digit" : "digits");
+  } else if (type == "ByteLevel") {
+    if (step.value("add_prefix_space", true)) cuts.push_back("space before text");
+    if (step.value("use_regex", true)) cuts.push_back("gpt-2");
+  } else if (!step.is_null()) {
+    cuts.push_back(step.dump());
+  }
 }
 
 const std::vector<std::string>& tokens_of(const GgufFile& gguf) {
@@ -86,7 +110,7 @@ json make_added_token(const std::string& content, bool special) {
 bool strips_right(const GgufFile& gguf, const std::string& content, int64_t type) {
   if (!is_sentencepiece(gguf) || gguf.string_or("general.architecture", "") != "phi3") return false;
   if (content == "<unk>" || content == "<s>" || content == "<|endoftext|>") return false;
-  return type == kControl || content == "</s>";
+  return is_token_type(type, GgufTokenType::kControl) || content == "</s>";
 }
 
 /// Tokens that are matched in the text before anything else, by id.
@@ -96,8 +120,10 @@ std::vector<std::pair<int64_t, json>> make_added_tokens(const GgufFile& gguf) {
   std::vector<std::pair<int64_t, json>> added;
   for (int64_t id = 0; types && id < std::min(std::ssize(*types), std::ssize(tokens)); ++id) {
     const int64_t type = (*types)[id];
-    if (type != kUnknown && type != kControl && type != kUserDefined) continue;
-    added.emplace_back(id, make_added_token(tokens[id], type != kUserDefined));
+    const bool user_defined = is_token_type(type, GgufTokenType::kUserDefined);
+    const bool special = is_token_type(type, GgufTokenType::kUnknown) || is_token_type(type, GgufTokenType::kControl);
+    if (!special && !user_defined) continue;
+    added.emplace_back(id, make_added_token(tokens[id], special));
     added.back().second["rstrip"] = strips_right(gguf, tokens[id], type);
   }
   return added;
@@ -229,6 +255,17 @@ json make_sentencepiece_tokenizer(const GgufFile& gguf) {
 }
 
 }  // namespace
+
+std::string find_pre_tokenizer_name(const json& pre_tokenizer) {
+  std::vector<std::string> wanted;
+  add_cuts(pre_tokenizer, wanted);
+  for (const char* name : {"gpt-2", "smollm", "llama-bpe", "tekken", "qwen2"}) {
+    std::vector<std::string> cuts;
+    add_cuts(pre_tokenizer_of(name), cuts);
+    if (cuts == wanted) return name;
+  }
+  return {};
+}
 
 std::string make_tokenizer_json(const GgufFile& gguf) {
   const std::string model = gguf.string("tokenizer.ggml.model");

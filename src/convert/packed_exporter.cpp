@@ -82,32 +82,20 @@ bool all_symmetric(const Checkpoint& source) {
   });
 }
 
-/// What the linears of all layers have in common. Throws when the format, which has one of each, cannot say it.
+/// What the linears of all layers are written with: the format has one of each. The smallest group divides the others,
+/// as a rule; bits are 4 where linears differ.
 PackedSettings choose_settings(const Checkpoint& source, PackedFormat format) {
   PackedSettings settings;
   settings.format = format;
-  const std::string* first = nullptr;
+  settings.bits = format == PackedFormat::kAwq ? 4 : 8;
+  settings.group_size = 0;
   for (const auto& [name, linear] : source.quantized) {
     if (layer_of(name) == kOutside) continue;
-    if (first == nullptr) {
-      first = &name;
-      settings.bits = linear.bits;
-      settings.group_size = linear.group_size;
-    }
-    settings.group_size = std::min(settings.group_size, linear.group_size);
-    if (linear.bits != settings.bits) {
-      fail(ErrorKind::kUnsupported, "{}: tensor {} has {} bits and {} has {}, but {} has one number for all",
-           source.path.string(), name, linear.bits, *first, settings.bits, name_of(format));
-    }
+    settings.bits = std::min(settings.bits, linear.bits);
+    if (settings.group_size == 0 || linear.group_size < settings.group_size) settings.group_size = linear.group_size;
   }
-  if (first == nullptr) {
+  if (settings.group_size == 0) {
     fail(ErrorKind::kInvalidInput, "{}: has no quantized linears; salient quantize makes them", source.path.string());
-  }
-  for (const auto& [name, linear] : source.quantized) {
-    if (layer_of(name) == kOutside || linear.group_size % settings.group_size == 0) continue;
-    fail(ErrorKind::kUnsupported,
-         "{}: tensor {} has groups of {}, which groups of {} do not divide, but {} has one size", source.path.string(),
-         name, linear.group_size, settings.group_size, name_of(format));
   }
   for (const auto& [name, stored] : source.tensors) {
     const bool matrix = stored.view.shape.size() == 2 && name.ends_with(".weight");
@@ -133,22 +121,32 @@ std::map<int64_t, Part> divide(const Checkpoint& source) {
   return parts;
 }
 
+/// A linear of a layer as the format holds it; what had to change is added to `changes`.
+std::vector<OutputTensor> make_packed_tensors(const Checkpoint& source, const std::string& prefix,
+                                              const PackedSettings& settings, bool exact,
+                                              std::vector<WeightChange>& changes) {
+  const LinearFormat format = {.bits = settings.bits,
+                               .group_size = settings.group_size,
+                               .zeros = settings.symmetric ? ZeroKind::kMiddle : ZeroKind::kInteger};
+  FittedLinear fitted = fit_linear(source.quantized.at(prefix).read(), format, prefix);
+  if (fitted.change) {
+    if (exact) refuse_change(*fitted.change, source.path.string(), checkpoint::name_of(settings.format));
+    changes.push_back(*fitted.change);
+  }
+  return checkpoint::pack_linear(settings, fitted.weights, prefix);
+}
+
 std::vector<OutputTensor> make_part(const Checkpoint& source, int64_t layer, const Part& part,
-                                    const PackedSettings& settings) {
+                                    const PackedSettings& settings, bool exact, std::vector<WeightChange>& changes) {
   std::vector<OutputTensor> tensors;
   for (const std::string& name : part.dense) tensors.push_back(make_dense_tensor(source, name));
   for (const std::string& prefix : part.quantized) {
-    const StoredQuantized& linear = source.quantized.at(prefix);
     if (layer == kOutside) {
-      tensors.push_back(make_dequantized_tensor(linear, prefix));
+      tensors.push_back(make_dequantized_tensor(source.quantized.at(prefix), prefix));
       continue;
     }
-    core::QuantizedTensor weights = linear.read();
-    weights.split_groups(settings.group_size);
-    try {
-      for (OutputTensor& tensor : checkpoint::pack_linear(settings, weights, prefix)) tensors.push_back(std::move(tensor));
-    } catch (const core::Error& error) {
-      fail(error.kind(), "{}: {}", source.path.string(), error.what());
+    for (OutputTensor& tensor : make_packed_tensors(source, prefix, settings, exact, changes)) {
+      tensors.push_back(std::move(tensor));
     }
   }
   return tensors;
@@ -156,17 +154,17 @@ std::vector<OutputTensor> make_part(const Checkpoint& source, int64_t layer, con
 
 }  // namespace
 
-ExportReport export_packed(const Checkpoint& source, const ExportOptions& options) {
+PackedExportReport export_packed(const Checkpoint& source, const PackedExportOptions& options) {
   const PackedSettings settings = choose_settings(source, options.format);
   const std::map<int64_t, Part> parts = divide(source);
   PackedWriter writer(options.output, {}, /*resume=*/false);
-  ExportReport report{settings.bits, settings.group_size, 0};
+  PackedExportReport report{settings.bits, settings.group_size, {}, 0};
   try {
     std::vector<std::string> names;
     for (const auto& [layer, part] : parts) {
       if (options.stop.stop_requested()) fail(ErrorKind::kCancelled, "interrupted");
       names.push_back(layer == kOutside ? "outer" : fmt::format("layer-{:05}", layer));
-      writer.write_part(names.back(), make_part(source, layer, part, settings));
+      writer.write_part(names.back(), make_part(source, layer, part, settings, options.exact, report.changes));
       if (options.progress) {
         options.progress({"exporting", std::ssize(names), std::ssize(parts), "parts", {}});
       }

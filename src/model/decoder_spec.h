@@ -22,6 +22,7 @@ enum class ActivationKind {
 /// position * frequencies[i] radians.
 struct Rope {
   int64_t rotary_dim = 0;
+  double theta = 0;                ///< the plain frequencies are theta^(-2i / rotary_dim); 0: they are only listed
   std::vector<float> frequencies;  ///< rotary_dim / 2
   float magnitude = 1;             ///< cos and sin are multiplied by it (YaRN, longrope)
   /// Longrope: what replaces `frequencies` for all positions of a text of more than `original_positions` tokens.

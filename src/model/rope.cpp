@@ -132,6 +132,7 @@ Rope make_rope(const RopeContext& context) {
     core::fail(core::ErrorKind::kUnsupported, "{} of a head's {} dimensions turn, expected an even number above 0",
                rope.rotary_dim, context.head_dim);
   }
+  rope.theta = context.theta;
   rope.frequencies = divide_all(1, make_wavelengths(context));
   return rope;
 }

@@ -7,7 +7,7 @@
 
 #include "checkpoint/safetensors.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/quantized_checkpoint.h"
 
 namespace salient::checkpoint {
 namespace {
@@ -31,13 +31,6 @@ QuantizedTensor random_tensor(int64_t out_features, int64_t in_features, int gro
   for (uint8_t& zero : tensor.zeros) zero = engine() % 16;
   for (float& scale : tensor.scales) scale = core::half_to_float(static_cast<uint16_t>(engine() % 0x7c00));
   return tensor;
-}
-
-template <typename Number>
-std::vector<Number> numbers_of(const OutputTensor& tensor) {
-  std::vector<Number> numbers(tensor.bytes.size() / sizeof(Number));
-  std::memcpy(numbers.data(), tensor.bytes.data(), tensor.bytes.size());
-  return numbers;
 }
 
 /// A checkpoint in memory whose tensors are these.

@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "core/dtype.h"
-#include "tests/support/quantized_checkpoint.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/quantized_checkpoint.h"
 
 namespace salient::checkpoint {
 namespace {

@@ -1,3 +1,5 @@
+#include "checkpoint/gguf_architecture.h"
+
 #include <gtest/gtest.h>
 
 #include <array>
@@ -118,6 +120,25 @@ TEST_F(GgufArchitecture, FieldsOfAnotherAreRefused) {
     expect_error(ErrorKind::kUnsupported, {field + " is 0.5"},
                  [&] { config_of(metadata_of(family).add(field, 0.5f)); });
   }
+}
+
+TEST_F(GgufArchitecture, NamesTensorsBothWays) {
+  const auto expect = [](const char* model_type, const char* theirs, const char* ours) {
+    const auto& architecture = architecture_of(model_type, "model").second;
+    EXPECT_EQ(architecture.translate(theirs), ours);
+    EXPECT_EQ(architecture.translate_back(ours), theirs);
+  };
+  expect("mistral", "blk.12.attn_q.weight", "model.layers.12.self_attn.q_proj.weight");
+  expect("llama", "output.weight", "lm_head.weight");
+  expect("phi3", "blk.0.ffn_up.weight", "model.layers.0.mlp.gate_up_proj.weight");
+  expect("phi", "blk.3.attn_output.bias", "model.layers.3.self_attn.dense.bias");
+  expect("gemma3_text", "blk.1.post_ffw_norm.weight", "model.layers.1.post_feedforward_layernorm.weight");
+  EXPECT_EQ(architecture_of("mistral", "model").first, "llama");
+  expect_error(ErrorKind::kUnsupported, {"model.layers.0.moe.weight", "llama"},
+               [] { architecture_of("llama", "model").second.translate_back("model.layers.0.moe.weight"); });
+  expect_error(ErrorKind::kUnsupported, {"tensor x", "llama"},
+               [] { architecture_of("llama", "model").second.translate_back("x"); });
+  expect_error(ErrorKind::kUnsupported, {"model", "\"gpt9\""}, [] { architecture_of("gpt9", "model"); });
 }
 
 }  // namespace

@@ -244,17 +244,47 @@ const std::vector<Golden>& goldens() {
   return kGoldens;
 }
 
+Bytes bytes_of(const std::string& hexadecimal) {
+  Bytes bytes;
+  for (size_t i = 0; i < hexadecimal.size(); i += 2) {
+    bytes.push_back(static_cast<uint8_t>(std::stoi(hexadecimal.substr(i, 2), nullptr, 16)));
+  }
+  return bytes;
+}
+
 TEST(GgufBlocks, HaveTheValuesThatTheGgufPackageGives) {
   ASSERT_EQ(goldens().size(), kFormats.size());
   for (const Golden& golden : goldens()) {
-    Bytes bytes;
-    for (size_t i = 0; i < golden.hexadecimal.size(); i += 2) {
-      bytes.push_back(static_cast<uint8_t>(std::stoi(golden.hexadecimal.substr(i, 2), nullptr, 16)));
-    }
+    const Bytes bytes = bytes_of(golden.hexadecimal);
     const auto& info = core::info_of(golden.dtype);
     ASSERT_EQ(std::ssize(bytes), info.block_bytes) << info.name;
     const std::vector<float> values = dequantize(golden.dtype, bytes);
     for (const auto& [i, value] : golden.values) EXPECT_EQ(values[i], value) << info.name << ", element " << i;
+  }
+}
+
+TEST(GgufBlocks, ArePackedAsTheGgufPackagePacksThem) {
+  for (const DType dtype : {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0}) {
+    const auto golden =
+        std::find_if(goldens().begin(), goldens().end(), [&](const Golden& entry) { return entry.dtype == dtype; });
+    ASSERT_NE(golden, goldens().end());
+    const Bytes bytes = bytes_of(golden->hexadecimal);
+    const BlockLayout layout = block_layout(dtype);
+    core::QuantizedTensor weights;
+    weights.out_features = 1;
+    weights.in_features = weights.group_size = 32;
+    weights.bits = layout.bits;
+    weights.codes.resize(32);
+    weights.scales.resize(1);
+    if (layout.has_offsets) weights.offsets.resize(1);
+    if (!layout.has_offsets) weights.zeros = {static_cast<uint8_t>(layout.zero)};
+    unpack_blocks(dtype, reinterpret_cast<const std::byte*>(bytes.data()), 32,
+                  {weights.codes.data(), weights.scales.data(), weights.offsets.data()});
+    const std::vector<std::byte> packed = pack_blocks(dtype, weights);
+    EXPECT_EQ(std::memcmp(packed.data(), bytes.data(), bytes.size()), 0) << core::info_of(dtype).name;
+    ASSERT_EQ(packed.size(), bytes.size());
+    weights.group_size = 16;
+    tests::expect_error(core::ErrorKind::kInternal, {"does not have the form"}, [&] { pack_blocks(dtype, weights); });
   }
 }
 

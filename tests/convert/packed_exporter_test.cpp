@@ -2,21 +2,21 @@
 
 #include "checkpoint/awq.h"
 #include "core/dtype.h"
-#include "tests/support/quantized_checkpoint.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/quantized_checkpoint.h"
 
 namespace salient::convert {
 namespace {
 
-using core::DType;
-using core::ErrorKind;
-using core::QuantizedTensor;
-using tests::expect_error;
 using checkpoint::Checkpoint;
 using checkpoint::make_tensor;
 using checkpoint::open_checkpoint;
 using checkpoint::OutputTensor;
 using checkpoint::PackedFormat;
+using core::DType;
+using core::ErrorKind;
+using core::QuantizedTensor;
+using tests::expect_error;
 namespace fs = std::filesystem;
 
 QuantizedTensor make_weights(int64_t in_features, int group_size, int seed) {
@@ -50,7 +50,9 @@ class Exporter : public testing::Test {
                                [weights] { return weights; }};
   }
   fs::path output() const { return folder_.path() / "output"; }
-  ExportReport run(PackedFormat format) { return export_packed(source_, {format, output(), {}, {}}); }
+  PackedExportReport run(PackedFormat format, bool exact = true) {
+    return export_packed(source_, {format, output(), exact, {}, {}});
+  }
   void expect_refused(ErrorKind kind, const std::vector<std::string>& parts) {
     for (const PackedFormat format : {PackedFormat::kAwq, PackedFormat::kCompressedTensors}) {
       expect_error(kind, parts, [&] { run(format); });
@@ -77,7 +79,7 @@ class Exporter : public testing::Test {
 
 TEST_F(Exporter, ChangesNothing) {
   for (const PackedFormat format : {PackedFormat::kAwq, PackedFormat::kCompressedTensors}) {
-    const ExportReport report = run(format);
+    const PackedExportReport report = run(format);
     EXPECT_EQ(report.bits, 4);
     EXPECT_EQ(report.group_size, 32);
     const Checkpoint written = open_checkpoint(output());
@@ -135,27 +137,48 @@ TEST_F(Exporter, NamesDenseLinearsOfLayers) {
             nlohmann::json::array({"model.layers.1.mlp.gate_proj"}));
 }
 
-TEST_F(Exporter, RefusesWhatTheFormatsCannotHoldAndLeavesNothing) {
-  const QuantizedTensor good = make_weights(64, 32, 2);
-  const auto expect_weights_refused = [&](const std::vector<std::string>& parts, auto change) {
-    QuantizedTensor weights = good;
-    change(weights);
+TEST_F(Exporter, SaysWhatTheFormatsCannotHoldOrRefusesItAndLeavesNothing) {
+  const auto expect_change = [&](const QuantizedTensor& weights, const std::string& cause, double most_steps) {
     add("model.layers.1.mlp.up_proj", weights);
-    expect_refused(ErrorKind::kUnsupported, parts);
+    expect_refused(ErrorKind::kUnsupported, {"nowhere: tensor model.layers.1.mlp.up_proj", "exactly", cause});
+    for (const PackedFormat format : {PackedFormat::kAwq, PackedFormat::kCompressedTensors}) {
+      const PackedExportReport report = run(format, /*exact=*/false);
+      ASSERT_EQ(report.changes.size(), 1u) << cause;
+      EXPECT_EQ(report.changes[0].linear, "model.layers.1.mlp.up_proj");
+      EXPECT_LE(report.changes[0].largest_steps, most_steps) << cause;
+      const auto written = values(open_checkpoint(output()).quantized.at("model.layers.1.mlp.up_proj").read());
+      EXPECT_NE(written, values(weights));
+      fs::remove_all(output());
+    }
   };
-  expect_weights_refused({"nowhere: tensor model.layers.1.mlp.up_proj", "zero point 16", "row 2, group 1"},
-                         [](auto& w) { w.zeros[5] = 16; });
-  expect_weights_refused({"model.layers.1.mlp.up_proj", "0.1", "fp16"}, [](auto& w) { w.scales[5] = 0.1f; });
-  expect_weights_refused({"model.layers.1.mlp.up_proj", "inputs in another order"},
-                         [](auto& w) { w.column_input.resize(64); });
-  expect_weights_refused({"model.layers.1.mlp.up_proj", "offsets"}, [](auto& w) {
-    w.offsets.assign(w.zeros.size(), 0);
-    w.zeros.clear();
-  });
-  expect_weights_refused({"model.layers.1.mlp.up_proj", "8 bits", "model.layers.0.mlp.up_proj"},
-                         [](auto& w) { w.bits = 8; });
+  const auto changed = [](auto change) {
+    QuantizedTensor weights = make_weights(64, 32, 2);
+    change(weights);
+    return weights;
+  };
+  expect_change(changed([](auto& w) { w.zeros[5] = 16; }), "zero point", 1);
+  expect_change(changed([](auto& w) { w.scales[5] = 0.1f; }), "fp16", 0.01);
+  expect_change(changed([](auto& w) {
+                  for (int32_t i = 0; i < 64; ++i) w.column_input.push_back(i * 5 % 64);
+                }),
+                "act-order", 1.5);
+  expect_change(changed([](auto& w) {
+                  w.offsets.assign(w.zeros.size(), -0.6f);
+                  w.zeros.clear();
+                }),
+                "offsets", 1.5);
+  expect_change(changed([](auto& w) {
+                  w.bits = 8;
+                  for (size_t i = 0; i < w.codes.size(); ++i) w.codes[i] = static_cast<uint8_t>(i * 37);
+                }),
+                "8 bits", 1.5);
+}
+
+TEST_F(Exporter, RefusesGroupsThatDoNotDivideTheInputs) {
   add("model.layers.1.mlp.up_proj", make_weights(96, 48, 2));
-  expect_refused(ErrorKind::kUnsupported, {"model.layers.1.mlp.up_proj", "groups of 48", "groups of 32"});
+  add("model.layers.1.mlp.down_proj", make_weights(80, 16, 2));
+  add("model.layers.1.mlp.gate_proj", make_weights(72, 24, 2));
+  expect_refused(ErrorKind::kUnsupported, {"model.layers.1.mlp.gate_proj", "72 inputs", "groups of 16"});
 }
 
 TEST_F(Exporter, RefusesAModelWithoutQuantizedLinears) {
@@ -167,7 +190,7 @@ TEST_F(Exporter, StopsWhenAskedTo) {
   std::stop_source stop;
   stop.request_stop();
   expect_error(ErrorKind::kCancelled, {"interrupted"}, [&] {
-    export_packed(source_, {PackedFormat::kAwq, output(), {}, stop.get_token()});
+    export_packed(source_, {PackedFormat::kAwq, output(), true, {}, stop.get_token()});
   });
   EXPECT_FALSE(fs::exists(output().string() + ".partial"));
 }

@@ -49,7 +49,7 @@ class FlagTest(program.ProgramTest):
             (["quantize", self.model], "--output"),
             (["quantize", self.model, "--output", "x", "--method", "gptq"], "gptq"),
             (["quantize", self.model, "--output", "x", "--format", "gptq"], "gptq"),
-            (["export", self.model, "--output", "x", "--format", "gguf"], "gguf"),
+            (["export", self.model, "--output", "x", "--format", "gptq"], "gptq"),
             (["export", self.model], "--output"),
             (["quantize", self.model, "--output", "x", "--group-size", "100"], "100"),
         ]:

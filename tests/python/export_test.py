@@ -1,7 +1,9 @@
-"""`salient export` changes no weight: from AutoAWQ to compressed-tensors and back, every tensor is the same."""
+"""`salient export` changes no weight that the other format holds: from AutoAWQ to compressed-tensors and back, every
+tensor is the same; pip's gguf package reads the same weights from a GGUF file, but for the rounding that was reported."""
 
 import json
 
+import gguf
 import numpy
 import program
 import tiny_model
@@ -79,6 +81,62 @@ class ExportTest(program.ProgramTest):
             numpy.testing.assert_array_equal(dequantize_compressed(compressed, linear, 32), expected, linear)
             original = load_file(self.model / "model.safetensors")[f"{linear}.weight"].astype(numpy.float32)
             self.assertLess(numpy.abs(expected - original).max(), 0.2)
+
+    def export_to_gguf(self, source, name, *flags):
+        result = self.run_well("export", source, "--format", "gguf", "--output", self.folder / name, "--json", *flags)
+        return json.loads(result.stdout), gguf.GGUFReader(self.folder / name)
+
+    def test_the_gguf_package_reads_the_same_weights(self):
+        report, reader = self.export_to_gguf(self.folder / "made-awq", "model.gguf")
+        self.assertEqual(report["matrices"]["Q4_1"], 14)
+        self.assertLess(report["kl_divergence"], 1e-4)
+        awq = load_file(self.folder / "made-awq" / "model.safetensors")
+        changes = {change["linear"]: change for change in report["changes"]}
+        config = json.loads((self.model / "config.json").read_text())
+        names = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+                 "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
+                 "ffn_down": "mlp.down_proj"}
+        compared = 0
+        for tensor in reader.tensors:
+            part = tensor.name.split(".")[-2]
+            if part not in names:
+                continue
+            linear = f"model.layers.{tensor.name.split('.')[1]}.{names[part]}"
+            values = gguf.dequantize(tensor.data, tensor.tensor_type)
+            heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}.get(part)
+            if heads:  # the two rotary halves of each head are interleaved
+                values = values.reshape(heads, -1, 2, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
+            expected = dequantize_awq(awq, linear, 32)
+            steps = numpy.repeat(awq[f"{linear}.scales"].astype(numpy.float32), 32, axis=0).T
+            furthest = numpy.abs((values - expected) / steps).max()
+            reported = changes[linear]["largest_steps"] if linear in changes else 0
+            self.assertAlmostEqual(furthest, reported, delta=1e-5, msg=linear)
+            self.assertLess(furthest, 0.01, linear)
+            compared += 1
+        self.assertEqual(compared, 14)
+
+    def test_exact_refuses_what_gguf_cannot_hold(self):
+        output = self.folder / "exact.gguf"
+        result = program.run("export", self.folder / "made-awq", "--format", "gguf", "--output", output, "--exact")
+        self.expect_sentence(result, self.folder / "made-awq", "GGUF does not hold it exactly", "offsets")
+        self.assertEqual(list(self.folder.glob("exact*")), [])
+
+    def test_a_dense_model_becomes_gguf_and_predicts_the_same(self):
+        report, reader = self.export_to_gguf(self.model, "dense.gguf", "--exact")
+        self.assertEqual(report["changes"], [])
+        self.assertEqual(reader.fields["general.architecture"].contents(), "llama")
+        texts = [self.run_well("generate", model, "--prompt", "abc", "--max-tokens", "12", "--temperature", "0").stdout
+                 for model in (self.model, self.folder / "dense.gguf")]
+        self.assertEqual(*texts)
+
+    def test_a_gguf_of_8_bits_becomes_awq_with_its_cost_said(self):
+        source = self.folder / "q8.gguf"
+        tiny_model.write_gguf(source, q8_0=True)
+        output = self.folder / "q8-awq"
+        text = self.run_well("export", source, "--format", "awq", "--output", output).stdout
+        self.assertIn("14 linears changed, each because it has 8 bits: by 0.", text)
+        self.assertIn("KL divergence from the source", text)
+        self.expect_sentence(program.run("export", source, "--output", self.folder / "no", "--exact"), "8 bits")
 
     def test_a_model_that_is_not_quantized_is_refused(self):
         output = self.folder / "refused"

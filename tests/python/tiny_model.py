@@ -79,7 +79,7 @@ def byte_characters():
 
 def make_tokenizer():
     """tokenizer.json: one token a byte, and one special token."""
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     vocab = {character: byte for byte, character in enumerate(byte_characters())}
     special = {"id": 256, "content": "<|start|>", "special": True, "single_word": False, "lstrip": False,
                "rstrip": False, "normalized": False}

@@ -27,7 +27,7 @@ OutputTensor make_tensor(std::string name, core::DType dtype, std::vector<int64_
 template <typename Number>
 std::vector<Number> numbers_of(const OutputTensor& tensor) {
   std::vector<Number> numbers(tensor.bytes.size() / sizeof(Number));
-  std::memcpy(numbers.data(), tensor.bytes.data(), tensor.bytes.size());
+  if (!numbers.empty()) std::memcpy(numbers.data(), tensor.bytes.data(), tensor.bytes.size());
   return numbers;
 }
 

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <array>
-#include <cmath>
 
 #include "checkpoint/gguf.h"
 #include "checkpoint/gguf_architecture.h"
+#include "checkpoint/rope_words.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -30,13 +30,6 @@ void check_fixed_fields(const GgufFile& gguf, const GgufFields& fields) {
   }
 }
 
-/// The share of a head that turns, such that its product with head_dim is `dimensions` when rounded down.
-json make_partial_rotary_factor(int64_t dimensions, int64_t head_dim) {
-  double factor = static_cast<double>(dimensions) / static_cast<double>(head_dim);
-  if (static_cast<int64_t>(factor * static_cast<double>(head_dim)) < dimensions) factor = std::nextafter(factor, 1.0);
-  return factor;
-}
-
 void add_head_dimensions(const GgufFields& fields, const GgufArchitecture& architecture, json& config) {
   const int64_t heads = config["num_attention_heads"];
   const int64_t shared = heads > 0 ? config["hidden_size"].get<int64_t>() / heads : 0;
@@ -56,7 +49,7 @@ void add_head_dimensions(const GgufFields& fields, const GgufArchitecture& archi
     fields.refuse("rope.dimension_count", fmt::format("{}, the size of a head", head_dim));
   }
   config["head_dim"] = head_dim;
-  if (!all_turns) config["partial_rotary_factor"] = make_partial_rotary_factor(dimensions, head_dim);
+  if (!all_turns) config["partial_rotary_factor"] = partial_rotary_factor(dimensions, head_dim);
 }
 
 int64_t find_vocab_size(const GgufFile& gguf, const GgufFields& fields) {

@@ -1,12 +1,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numbers>
-#include <optional>
 
 #include "checkpoint/gguf_architecture.h"
+#include "checkpoint/rope_words.h"
 #include "core/error.h"
-#include "core/math.h"
 
 namespace salient::checkpoint {
 
@@ -47,53 +45,12 @@ std::vector<float> read_factors(const GgufFile& gguf, const char* name, int64_t 
   return factors;
 }
 
-/// The divisor of a pair's frequency in Llama 3, whose wavelengths beyond a share of the original context are
-/// stretched.
-double llama3_factor(double frequency, double factor, double low, double high, double original) {
-  const double turns = original * frequency / (2 * std::numbers::pi);
-  const double share = std::clamp((turns - low) / (high - low), 0.0, 1.0);
-  return 1 / ((1 - share) / factor + share);
-}
-
-/// The parameters whose factors these are. A file has only the factors; the published models differ in the largest
-/// factor and the original context.
-std::optional<json> find_llama3_parameters(const std::vector<float>& factors, double theta) {
-  constexpr double kLow = 1;
-  constexpr double kHigh = 4;
-  if (!(theta > 0)) return std::nullopt;
-  const double factor = *std::max_element(factors.begin(), factors.end());
-  const auto pairs = std::ssize(factors);
-  // Few pairs may lie in the band that tells contexts apart: the most common one comes first.
-  std::vector<int64_t> contexts = {8192};
-  for (int64_t context = 32; context <= int64_t{1} << 20; context *= 2) contexts.push_back(context);
-  for (const int64_t original : contexts) {
-    bool equal = true;
-    for (int64_t i = 0; i < pairs && equal; ++i) {
-      const double frequency = 1 / core::power(theta, static_cast<double>(i) / static_cast<double>(pairs));
-      const double wanted = llama3_factor(frequency, factor, kLow, kHigh, static_cast<double>(original));
-      equal = std::abs(factors[i] - wanted) <= 1e-4 * wanted;
-    }
-    if (!equal) continue;
-    return json{{"rope_type", "llama3"},
-                {"factor", factor},
-                {"low_freq_factor", kLow},
-                {"high_freq_factor", kHigh},
-                {"original_max_position_embeddings", original}};
-  }
-  return std::nullopt;
-}
-
 json make_llama3_scaling(const GgufFile& gguf, const json& config) {
   const auto factors = read_factors(gguf, kLlama3Factors, rotary_dimensions(config) / 2);
   if (std::all_of(factors.begin(), factors.end(), [](float factor) { return factor == 1; })) return nullptr;
   if (auto found = find_llama3_parameters(factors, config["rope_theta"].get<double>())) return *found;
   fail(ErrorKind::kUnsupported, "{}: tensor {} holds other factors than those of Llama 3, which are not supported",
        gguf.file->path().string(), kLlama3Factors);
-}
-
-/// What transformers multiplies cos and sin by when config.json does not say.
-double longrope_attention_factor(double context, double original) {
-  return context <= original ? 1.0 : std::sqrt(1 + core::log(context / original) / core::log(original));
 }
 
 json make_longrope_scaling(const GgufFile& gguf, const GgufFields& fields, const json& config) {

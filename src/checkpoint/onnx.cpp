@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/gguf_architecture.h"
 #include "checkpoint/onnx_decoder.h"
 #include "checkpoint/safetensors.h"
 #include "core/error.h"
@@ -163,6 +164,7 @@ class Translator {
   void make_config() {
     json& config = checkpoint_.config;
     config = {
+        {"architectures", {class_name()}},
         {"model_type", family_},
         {"vocab_size", genai_.size("model.vocab_size")},
         {"hidden_size", genai_.size("model.decoder.hidden_size")},
@@ -181,6 +183,12 @@ class Translator {
     add_attention(config);
     add_windows(config);
     add_rope(config);
+  }
+
+  /// transformers' class of the family.
+  std::string class_name() const {
+    if (family_ == "mistral") return "MistralForCausalLM";
+    return architecture_of(family_, origin()).second.class_name;
   }
 
   void add_attention(json& config) {
@@ -237,7 +245,7 @@ class Translator {
       rope = &*layer.rope;
     }
     if (!rope) fail(ErrorKind::kUnsupported, "{}: no layer has a rotary embedding", origin());
-    config["rope_parameters"] = recover_rope(*rope, origin());
+    config.update(recover_rope(*rope, config, origin()));
     const bool all = std::find(turns.begin(), turns.end(), json(0)) == turns.end();
     if (!all || family_ == "smollm3") config["no_rope_layers"] = turns;
   }

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "checkpoint/rope_words.h"
 #include "core/error.h"
 #include "core/math.h"
 
@@ -13,6 +14,7 @@ namespace salient::checkpoint {
 using core::DType;
 using core::ErrorKind;
 using core::fail;
+using nlohmann::json;
 
 namespace {
 
@@ -100,46 +102,97 @@ float recover_frequency(const Table& table, int64_t pair) {
   return static_cast<float>(sum / static_cast<double>(count));
 }
 
-/// Looks whether the frequency makes the table, but for rounding: of the table to half floats, and of the angle to
-/// floats in whatever order it was computed.
-void check_frequency(const Table& table, int64_t pair, float frequency) {
+/// The first checked row that the frequency does not make, but for rounding: of the table to half floats, and of the
+/// angle to floats in whatever order it was computed; -1 where it makes all.
+int64_t row_against(const Table& table, int64_t pair, float frequency) {
   const int64_t step = std::max<int64_t>(1, table.rows() / kCheckedRows);
   for (int64_t row = 0; row < table.rows(); row += step) {
     const double angle = static_cast<double>(row) * frequency;
     const double tolerance = 2e-3 + angle * 0x1p-21;
     if (!(std::fabs(core::cos(angle) - table.cosine(row, pair)) <= tolerance) ||
         !(std::fabs(core::sin(angle) - table.sine(row, pair)) <= tolerance)) {
-      table.refuse(row, pair);
+      return row;
     }
   }
+  return -1;
 }
 
-nlohmann::json recover_frequencies(const Table& table) {
-  nlohmann::json frequencies = nlohmann::json::array();
+std::vector<float> recover_frequencies(const Table& table) {
+  std::vector<float> frequencies;
   for (int64_t pair = 0; pair < table.pairs(); ++pair) {
-    const float frequency = recover_frequency(table, pair);
-    check_frequency(table, pair, frequency);
-    frequencies.push_back(frequency);
+    frequencies.push_back(recover_frequency(table, pair));
+    if (const int64_t row = row_against(table, pair, frequencies.back()); row >= 0) table.refuse(row, pair);
   }
   return frequencies;
 }
 
+float plain_frequency(double theta, int64_t pair, int64_t pairs) {
+  return static_cast<float>(1 / core::power(theta, static_cast<double>(pair) / static_cast<double>(pairs)));
+}
+
+/// What the plain frequencies of a theta are divided by.
+std::vector<float> divisors_of(const std::vector<float>& frequencies, double theta) {
+  std::vector<float> divisors;
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    divisors.push_back(plain_frequency(theta, static_cast<int64_t>(i), std::ssize(frequencies)) / frequencies[i]);
+  }
+  return divisors;
+}
+
+/// rope_theta and rope_scaling of one table; null where transformers has no words for it.
+json describe_one_table(const Table& table, const std::vector<float>& frequencies) {
+  const auto theta = table.magnitude() == 1 ? find_rope_theta(frequencies) : std::nullopt;
+  if (!theta) return nullptr;
+  bool plain = true;
+  for (int64_t i = 0; i < table.pairs() && plain; ++i) {
+    plain = row_against(table, i, plain_frequency(*theta, i, table.pairs())) < 0;
+  }
+  if (plain) return {{"rope_theta", *theta}, {"rope_scaling", nullptr}};
+  const auto llama3 = find_llama3_parameters(divisors_of(frequencies, *theta), *theta);
+  if (!llama3) return nullptr;
+  return {{"rope_theta", *theta}, {"rope_scaling", *llama3}};
+}
+
+/// Longrope: factors for short and for long texts. "type" and no other fields inside are what Phi-3's check asks for.
+json describe_two_tables(const OnnxRope& rope, float magnitude, const std::vector<float>& frequencies,
+                         const std::vector<float>& long_frequencies, const json& config) {
+  constexpr double kTheta = 10000;
+  json scaling = {{"type", "longrope"},
+                  {"short_factor", divisors_of(frequencies, kTheta)},
+                  {"long_factor", divisors_of(long_frequencies, kTheta)}};
+  const double usual = longrope_attention_factor(config["max_position_embeddings"].get<double>(),
+                                                 static_cast<double>(rope.original_positions));
+  if (std::fabs(magnitude - usual) > 1e-5) scaling["attention_factor"] = magnitude;
+  return {
+      {"rope_theta", kTheta}, {"rope_scaling", scaling}, {"original_max_position_embeddings", rope.original_positions}};
+}
+
 }  // namespace
 
-nlohmann::json recover_rope(const OnnxRope& rope, const std::string& origin) {
+json recover_rope(const OnnxRope& rope, const json& config, const std::string& origin) {
   const Table table(rope.table, origin);
-  nlohmann::json parameters = {
-      {"rope_type", "frequencies"}, {"frequencies", recover_frequencies(table)}, {"magnitude", table.magnitude()}};
-  if (rope.original_positions == 0) return parameters;
-  const Table long_table(rope.long_table, origin);
-  if (long_table.pairs() != table.pairs() || long_table.magnitude() != table.magnitude()) {
-    fail(ErrorKind::kUnsupported,
-         "{}: the tables for long texts turn {} pairs with magnitude {}, expected {} and {} as those for short ones",
-         origin, long_table.pairs(), long_table.magnitude(), table.pairs(), table.magnitude());
+  const std::vector<float> frequencies = recover_frequencies(table);
+  json fields;
+  if (rope.original_positions == 0) {
+    fields = describe_one_table(table, frequencies);
+    if (fields.is_null()) {
+      fields = {{"rope_parameters",
+                 {{"rope_type", "frequencies"}, {"frequencies", frequencies}, {"magnitude", table.magnitude()}}}};
+    }
+  } else {
+    const Table long_table(rope.long_table, origin);
+    if (long_table.pairs() != table.pairs() || long_table.magnitude() != table.magnitude()) {
+      fail(ErrorKind::kUnsupported,
+           "{}: the tables for long texts turn {} pairs with magnitude {}, expected {} and {} as those for short ones",
+           origin, long_table.pairs(), long_table.magnitude(), table.pairs(), table.magnitude());
+    }
+    fields = describe_two_tables(rope, table.magnitude(), frequencies, recover_frequencies(long_table), config);
   }
-  parameters["long_frequencies"] = recover_frequencies(long_table);
-  parameters["original_max_position_embeddings"] = rope.original_positions;
-  return parameters;
+  const auto head_dim = config["head_dim"].get<int64_t>();
+  if (2 * table.pairs() != head_dim) {
+    fields["partial_rotary_factor"] = partial_rotary_factor(2 * table.pairs(), head_dim);
+  }
+  return fields;
 }
 
 }  // namespace salient::checkpoint

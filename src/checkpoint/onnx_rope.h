@@ -28,10 +28,11 @@ struct OnnxRope {
   bool operator==(const OnnxRope&) const = default;
 };
 
-/// The rope_parameters {"rope_type": "frequencies", ...} that make these tables, found from the tables themselves:
-/// row p holds m * cos(p * f) and m * sin(p * f), so the first row is the magnitude m, and the angles of rows ever
-/// further down give the frequency f ever more precisely. Throws unsupported, beginning with `origin`, for tables that
-/// are made in another way.
-nlohmann::json recover_rope(const OnnxRope& rope, const std::string& origin);
+/// The fields of config.json that make these tables, found from the tables themselves: row p holds m * cos(p * f) and
+/// m * sin(p * f), so the first row is the magnitude m, and the angles of rows ever further down give the frequency f
+/// ever more precisely. They are rope_theta and rope_scaling as transformers has them (none, llama3 or longrope, whose
+/// factors are those of a theta of 10000), or rope_parameters of our own type "frequencies" for other tables.
+/// `config` has the sizes. Throws unsupported, beginning with `origin`, for tables that are made in another way.
+nlohmann::json recover_rope(const OnnxRope& rope, const nlohmann::json& config, const std::string& origin);
 
 }  // namespace salient::checkpoint

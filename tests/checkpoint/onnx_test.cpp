@@ -200,13 +200,24 @@ TEST_F(OnnxFolder, KnowsEmbeddingsThatAreTheHead) {
   EXPECT_EQ(rows_of(checkpoint, "model.embed_tokens", kOnnxVocabulary, 32), expected_rows("head", 0, kOnnxVocabulary));
 }
 
-TEST_F(OnnxFolder, RecoversTheFrequenciesOfItsTables) {
-  const auto expected = tests::rope_frequencies(10000, 8);
+TEST_F(OnnxFolder, SaysThetaWhereItsTablesHavePlainFrequencies) {
+  const json config = open().config;
+  EXPECT_EQ(config["rope_theta"], 10000);
+  EXPECT_EQ(config["rope_scaling"], nullptr);
+  EXPECT_FALSE(config.contains("rope_parameters"));
+}
+
+TEST_F(OnnxFolder, ListsTheFrequenciesOfOtherTables) {
+  const std::vector<float> frequencies = {1, 0.7f, 0.2f, 0.19f, 0.1f, 0.02f, 0.01f, 0.003f};
+  graph_.tensor("cos") =
+      tests::float_tensor("cos", {kOnnxRows, 8}, tests::rope_table(frequencies, kOnnxRows, 1, std::cos));
+  graph_.tensor("sin") =
+      tests::float_tensor("sin", {kOnnxRows, 8}, tests::rope_table(frequencies, kOnnxRows, 1, std::sin));
   const json rope = open().config["rope_parameters"];
   EXPECT_EQ(rope["rope_type"], "frequencies");
   EXPECT_EQ(rope["magnitude"], 1);
   ASSERT_EQ(rope["frequencies"].size(), 8u);
-  for (size_t i = 0; i < 8; ++i) EXPECT_NEAR(rope["frequencies"][i], expected[i], 2e-7 * expected[i]);
+  for (size_t i = 0; i < 8; ++i) EXPECT_NEAR(rope["frequencies"][i], frequencies[i], 2e-7 * frequencies[i]);
 }
 
 TEST_F(OnnxFolder, RecoversBothTablesOfACondition) {
@@ -230,12 +241,15 @@ TEST_F(OnnxFolder, RecoversBothTablesOfACondition) {
                           {"long"},
                           {"cos", "sin"},
                           {{"then_branch", branch(slow, 64)}, {"else_branch", branch(frequencies, 24)}}});
-  const json rope = open().config["rope_parameters"];
-  EXPECT_EQ(rope["original_max_position_embeddings"], 24);
-  EXPECT_EQ(rope["magnitude"], 1.25);
+  const json config = open().config;
+  EXPECT_EQ(config["original_max_position_embeddings"], 24);
+  EXPECT_EQ(config["rope_theta"], 10000);
+  const json& scaling = config["rope_scaling"];
+  EXPECT_EQ(scaling["type"], "longrope");
+  EXPECT_EQ(scaling["attention_factor"], 1.25);
   for (size_t i = 0; i < 8; ++i) {
-    EXPECT_NEAR(rope["frequencies"][i], frequencies[i], 2e-7 * frequencies[i]);
-    EXPECT_NEAR(rope["long_frequencies"][i], slow[i], 2e-7 * slow[i]);
+    EXPECT_NEAR(scaling["short_factor"][i], 1, 4e-7);
+    EXPECT_NEAR(scaling["long_factor"][i], 3, 1e-6);
   }
 }
 

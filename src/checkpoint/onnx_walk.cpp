@@ -21,6 +21,19 @@ bool casts_to_float(const OnnxNode& node) {
   return to == OnnxElementType::kFloat || to == OnnxElementType::kFloat16 || to == OnnxElementType::kBfloat16;
 }
 
+/// True for a FusedMatMul whose only change to MatMul is that the weights are not transposed.
+bool multiplies_by_rows(const OnnxNode& node) {
+  bool rows = false;
+  for (const auto& [name, value] : node.attributes) {
+    if (name == "transB" && value.integer == 1) {
+      rows = true;
+    } else if (!(name == "alpha" && value.number == 1) && (value.integer != 0 || value.number != 0)) {
+      return false;
+    }
+  }
+  return rows;
+}
+
 }  // namespace
 
 OnnxLinear OnnxLinear::rows(int64_t first, int64_t count) const {
@@ -163,10 +176,12 @@ OnnxLinear OnnxWalk::linear_of(const OnnxNode& node, const std::string& value) {
     }
     return found;
   }
-  if (node.op != "MatMul") refuse(node, fmt::format("makes {}, where a linear is expected", value));
+  const bool fused = node.op == kMicrosoft + "FusedMatMul";
+  if (node.op != "MatMul" && !fused) refuse(node, fmt::format("makes {}, where a linear is expected", value));
   const OnnxTensor* weights = constant(node.input(1));
   if (!weights) refuse(node, fmt::format("multiplies by {}, which is no initializer", node.input(1)));
-  found.matrix = make_dense_matrix(*weights, /*transposed=*/true, origin(node));
+  if (fused && !multiplies_by_rows(node)) refuse(node, "does more than multiply by the rows of its weights");
+  found.matrix = make_dense_matrix(*weights, /*transposed=*/!fused, origin(node));
   return found;
 }
 

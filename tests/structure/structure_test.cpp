@@ -35,7 +35,9 @@ const std::map<std::string, std::set<std::string>>& layer_table() {
       {"quantize", {"core", "checkpoint", "model", "kernels", "runner"}},
       {"convert", {"core", "checkpoint", "model"}},
       {"evaluate", {"core", "kernels", "runner", "text", "hub"}},
-      {"cli", {"core", "checkpoint", "hub", "text", "model", "kernels", "runner", "generate", "quantize", "convert", "evaluate"}},
+      {"cli",
+       {"core", "checkpoint", "hub", "text", "model", "kernels", "runner", "generate", "quantize", "convert",
+        "evaluate"}},
   };
   return table;
 }
@@ -50,7 +52,7 @@ const std::array<RestrictedHeader, 3>& restricted_headers() {
   static const std::array<RestrictedHeader, 3> headers = {{
       {std::regex("salient_rust\\.h"), {"hub", "text"}},
       {std::regex("CLI/.*"), {"cli"}},
-      {std::regex("protozero/.*"), {"checkpoint"}},
+      {std::regex("protozero/.*"), {"checkpoint", "convert"}},
   }};
   return headers;
 }

@@ -174,6 +174,7 @@ OnnxLinear OnnxWalk::linear_of(const OnnxNode& node, const std::string& value) {
       if (!bias || bias->elements() != found.matrix.out_features) refuse(node, "has a bias of another size than N");
       found.bias = OnnxVector{*bias, 0, bias->elements()};
     }
+    take_input_order(found);
     return found;
   }
   const bool fused = node.op == kMicrosoft + "FusedMatMul";
@@ -183,6 +184,26 @@ OnnxLinear OnnxWalk::linear_of(const OnnxNode& node, const std::string& value) {
   if (fused && !multiplies_by_rows(node)) refuse(node, "does more than multiply by the rows of its weights");
   found.matrix = make_dense_matrix(*weights, /*transposed=*/!fused, origin(node));
   return found;
+}
+
+/// The inputs of a linear may have been put in another order: act-order.
+void OnnxWalk::take_input_order(OnnxLinear& linear) {
+  const OnnxNode* gather = maker(linear.input);
+  if (!gather || gather->op != "Gather" || constant(gather->input(0))) return;
+  const auto axis = gather->attributes.find("axis");
+  const auto order = constant_integers(gather->input(1));
+  const int64_t inputs = linear.matrix.in_features;
+  if (axis == gather->attributes.end() || axis->second.integer != -1 || !order || std::ssize(*order) != inputs) return;
+  std::vector<bool> seen(static_cast<size_t>(inputs));
+  for (const int64_t input : *order) {
+    if (input < 0 || input >= inputs || seen[input]) {
+      refuse(*gather, fmt::format("is expected to put {} inputs in another order", inputs));
+    }
+    seen[input] = true;
+  }
+  understand(*gather);
+  linear.matrix.column_input.assign(order->begin(), order->end());
+  linear.input = plain(gather->input(0));
 }
 
 OnnxLinear OnnxWalk::split_part(const OnnxNode& node, const std::string& value, int depth) {

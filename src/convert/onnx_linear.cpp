@@ -17,6 +17,13 @@ namespace {
 
 constexpr int kSmallestBlock = 16;
 
+/// What the source calls the linear of a path.
+std::string source_name(const std::string& path) {
+  std::string name = tensor_prefix(path);
+  if (const size_t found = name.find(".attn."); found != std::string::npos) name.insert(found + 1, "self_");
+  return name;
+}
+
 /// Divides groups into powers of two.
 void split_into_blocks(QuantizedTensor& weights, const std::string& name) {
   const int largest = weights.group_size & -weights.group_size;
@@ -73,18 +80,30 @@ std::string add_scales(OnnxModelWriter& model, const OnnxLinearSettings& setting
                           encode_numbers(weights.scales, settings.numbers, "tensor " + tensor));
 }
 
+/// The inputs of a linear in another order.
+std::string reorder(OnnxModelWriter& model, const std::string& path, const std::string& input,
+                    const std::vector<int64_t>& order) {
+  if (order.empty()) return input;
+  const std::string name = model.add_tensor(tensor_prefix(path) + ".input_order", ElementType::kInt64,
+                                            {std::ssize(order)}, std::as_bytes(std::span(order)));
+  const std::string output = path + "/Gather/output_0";
+  model.graph().add_node({"Gather", path + "/Gather", {input, name}, {output}, {{"axis", int64_t{-1}}}});
+  return output;
+}
+
 OnnxNewNode make_matmul_nbits(OnnxModelWriter& model, const OnnxLinearSettings& settings, const std::string& path,
                               const std::string& input, const QuantizedTensor& quantized) {
   const std::string tensor = tensor_prefix(path);
-  const MatMulNBitsWeights packed = pack_matmul_nbits(quantized, tensor);
+  const MatMulNBitsWeights packed = pack_matmul_nbits(quantized, source_name(path));
   const QuantizedTensor& weights = packed.weights;
   const int64_t rows = weights.out_features;
   const std::string prefix = tensor + ".MatMulNBits.";
-  OnnxNewNode node{"com.microsoft.MatMulNBits", path + "/MatMulNBits", {input}, {path + "/MatMulNBits/output_0"}};
+  const std::string ordered = reorder(model, path, input, packed.input_order);
+  OnnxNewNode node{"com.microsoft.MatMulNBits", path + "/MatMulNBits", {ordered}, {path + "/MatMulNBits/output_0"}};
   node.inputs.push_back(model.add_tensor(prefix + "qweight", ElementType::kUint8,
                                          {rows, weights.groups(), int64_t{weights.group_size} * weights.bits / 8},
                                          packed.codes));
-  node.inputs.push_back(add_scales(model, settings, prefix + "scales", weights, tensor));
+  node.inputs.push_back(add_scales(model, settings, prefix + "scales", weights, source_name(path)));
   if (!packed.zeros.empty()) {
     node.inputs.push_back(model.add_tensor(prefix + "qzeros", ElementType::kUint8,
                                            {rows, std::ssize(packed.zeros) / rows}, packed.zeros));
@@ -128,10 +147,12 @@ core::DenseMatrix join_dense(std::vector<core::DenseMatrix> parts) {
 }  // namespace
 
 MatMulNBitsWeights pack_matmul_nbits(QuantizedTensor weights, const std::string& name) {
+  MatMulNBitsWeights packed;
+  packed.input_order.assign(weights.column_input.begin(), weights.column_input.end());
+  weights.column_input.clear();
   turn_offsets_into_zeros(weights, name);
   checkpoint::check_packable(weights, name, "MatMulNBits");
   split_into_blocks(weights, name);
-  MatMulNBitsWeights packed;
   packed.codes = pack_rows(weights.codes, weights.out_features, weights.bits);
   if (!checkpoint::is_symmetric(weights)) packed.zeros = pack_rows(weights.zeros, weights.out_features, weights.bits);
   packed.weights = std::move(weights);

@@ -21,9 +21,10 @@ struct OnnxLinearSettings {
 /// The inputs of MatMulNBits besides its scales, as
 /// https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md describes them.
 struct MatMulNBitsWeights {
-  core::QuantizedTensor weights;  ///< with groups that the operator takes and integer zero points
-  std::vector<std::byte> codes;   ///< [rows, groups, group_size * bits / 8], the first code in the low bits
-  std::vector<std::byte> zeros;   ///< [rows, whole bytes]; empty where every zero point is 2^(bits - 1)
+  core::QuantizedTensor weights;     ///< with groups that the operator takes and integer zero points
+  std::vector<std::byte> codes;      ///< [rows, groups, group_size * bits / 8], the first code in the low bits
+  std::vector<std::byte> zeros;      ///< [rows, whole bytes]; empty where every zero point is 2^(bits - 1)
+  std::vector<int64_t> input_order;  ///< the input that each column reads; empty: column i reads input i
 };
 
 /// Packs a linear, no value changed: groups are split into powers of two, offsets become the zero points that they are
@@ -37,8 +38,10 @@ std::optional<core::LinearWeights> join_linears(std::span<const core::LinearWeig
 /// "/model/layers.0/mlp/up_proj" is the node, "model.layers.0.mlp.up_proj" how its tensors begin.
 std::string tensor_prefix(const std::string& path);
 
-/// Adds the nodes of a linear: MatMulNBits or MatMul, and Add where there is a bias. Returns the name of the value they
-/// make, which is `output` where that is given.
+/// Adds the nodes of a linear: MatMulNBits or MatMul, and Add where there is a bias. Columns that read inputs in
+/// another order (act-order) get them so by a Gather: the operator's own g_idx is wrong with zero points in ONNX
+/// Runtime 1.32 on CPUs, and refused with 8 bits. Returns the name of the value they make, which is `output` where that
+/// is given.
 std::string add_linear(OnnxModelWriter& model, const OnnxLinearSettings& settings, const std::string& path,
                        const std::string& input, const core::LinearWeights& weights, const std::string& output = {});
 

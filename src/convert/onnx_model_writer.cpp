@@ -25,8 +25,9 @@ constexpr uint64_t kLargestMessage = (uint64_t{1} << 31) - 1;
 
 uint64_t element_bytes(ElementType type) {
   switch (type) {
+    case ElementType::kInt64:
+      return 8;
     case ElementType::kFloat:
-    case ElementType::kInt32:
       return 4;
     case ElementType::kFloat16:
       return 2;

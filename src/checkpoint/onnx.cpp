@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <set>
 #include <utility>
 #include <vector>
@@ -225,19 +226,25 @@ class Translator {
     config["layer_types"] = types;
   }
 
+  /// The rotary embedding of all layers that turn, or one of those that see everything and one of those that do not.
   void add_rope(json& config) const {
-    const OnnxRope* rope = nullptr;
+    std::map<std::string, const OnnxRope*> ropes;  // by the type of layer
     json turns = json::array();
     for (const OnnxLayer& layer : decoder_.layers) {
       turns.push_back(layer.rope ? 1 : 0);
       if (!layer.rope) continue;
+      const OnnxRope*& rope = ropes[layer.window > 0 ? "sliding_attention" : "full_attention"];
       if (rope && *rope != *layer.rope) {
-        fail(ErrorKind::kUnsupported, "{}: layers have different rotary embeddings", origin());
+        fail(ErrorKind::kUnsupported, "{}: layers of one type have different rotary embeddings", origin());
       }
       rope = &*layer.rope;
     }
-    if (!rope) fail(ErrorKind::kUnsupported, "{}: no layer has a rotary embedding", origin());
-    config["rope_parameters"] = recover_rope(*rope, origin());
+    if (ropes.empty()) fail(ErrorKind::kUnsupported, "{}: no layer has a rotary embedding", origin());
+    if (*ropes.begin()->second == *ropes.rbegin()->second) {
+      config["rope_parameters"] = recover_rope(*ropes.begin()->second, origin());
+    } else {
+      for (const auto& [type, rope] : ropes) config["rope_parameters"][type] = recover_rope(*rope, origin());
+    }
     const bool all = std::find(turns.begin(), turns.end(), json(0)) == turns.end();
     if (!all || family_ == "smollm3") config["no_rope_layers"] = turns;
   }

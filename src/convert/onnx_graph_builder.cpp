@@ -32,7 +32,9 @@ void check_graph_can_be_built(const model::DecoderSpec& spec, const std::string&
   if (spec.norm == model::NormKind::kLayer) refuse("layer normalization with a bias");
   if (spec.parallel_mlp) refuse("attention and MLP side by side");
   if (!spec.gated_mlp) refuse("an MLP without a gate");
-  if (spec.ropes.size() > 1) refuse("more than one rotary embedding");
+  if (spec.ropes.size() > 1 && spec.original_positions() > 0) {
+    refuse("several rotary embeddings, some with frequencies of their own for long texts");
+  }
 }
 
 OnnxGraphBuilder::OnnxGraphBuilder(OnnxModelWriter& model, const model::DecoderSpec& spec, OnnxLayout layout,

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "checkpoint/onnx_rope_nodes.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -44,10 +45,6 @@ class DecoderReader {
   void read_heads(const OnnxNode& node, OnnxLayer& layer);
   std::string take_rotary(const std::string& value, std::optional<OnnxRope>& rope);
   std::string take_head_norm(const std::string& value, std::optional<OnnxNorm>& norm);
-  OnnxRope rope_of(const OnnxNode& node, const std::string& cosines, const std::string& sines);
-  OnnxRope rope_of_condition(const OnnxNode& node, const std::string& cosines, const std::string& sines);
-  OnnxRope whole_table(const OnnxNode& node, const OnnxTensor* cosines, const OnnxTensor* sines) const;
-  void read_positions(const OnnxNode& node, const std::string& positions, OnnxRope& rope);
   void read_embeddings(const std::string& value, OnnxDecoder& decoder);
   std::string read_head(const std::string& logits, OnnxDecoder& decoder);
 
@@ -251,8 +248,8 @@ void DecoderReader::read_heads(const OnnxNode& node, OnnxLayer& layer) {
     walk_.refuse(node, "has do_rotary but no tables, or tables but no do_rotary, or is turned twice");
   }
   if (rotary) {
-    layer.rope = rope_of(node, node.input(7), node.input(8));
-    if (!node.input(9).empty()) read_positions(node, node.input(9), *layer.rope);
+    layer.rope = read_rope_tables(walk_, node, node.input(7), node.input(8));
+    if (!node.input(9).empty()) read_rope_positions(walk_, node, node.input(9), *layer.rope);
   }
   for (size_t i = rotary ? 10 : 9; i < node.inputs.size(); ++i) {
     if (!node.input(i).empty()) walk_.refuse(node, fmt::format("has the input {}, expected none there", node.input(i)));
@@ -284,7 +281,7 @@ std::string DecoderReader::read_attention(std::string branch, OnnxLayer& layer) 
 std::string DecoderReader::take_rotary(const std::string& value, std::optional<OnnxRope>& rope) {
   const OnnxNode* node = walk_.maker(value, kMicrosoft + "RotaryEmbedding");
   if (!node) return value;
-  rope = rope_of(*node, node->input(2), node->input(3));
+  rope = read_rope_tables(walk_, *node, node->input(2), node->input(3));
   const int64_t turning = integer_or(*node, "rotary_embedding_dim", 0);
   for (const auto& [name, attribute] : node->attributes) {
     const bool fine =
@@ -295,7 +292,7 @@ std::string DecoderReader::take_rotary(const std::string& value, std::optional<O
     walk_.refuse(*node, fmt::format("turns {} dimensions, but its tables are for {}", turning,
                                     2 * rope->table.cosines->shape.back()));
   }
-  read_positions(*node, node->input(1), *rope);
+  read_rope_positions(walk_, *node, node->input(1), *rope);
   return node->input(0);
 }
 
@@ -312,82 +309,6 @@ std::string DecoderReader::take_head_norm(const std::string& value, std::optiona
     walk_.refuse(*to_heads, fmt::format("is expected to make heads of {}", norm->weight.elements()));
   }
   return to_heads->input(0);
-}
-
-OnnxRope DecoderReader::whole_table(const OnnxNode& node, const OnnxTensor* cosines, const OnnxTensor* sines) const {
-  if (!cosines || !sines || cosines->shape.size() != 2 || sines->shape != cosines->shape) {
-    walk_.refuse(node, "has no tables of cosines and sines");
-  }
-  OnnxRope rope;
-  rope.table = {cosines, sines, 0, cosines->shape[0]};
-  return rope;
-}
-
-OnnxRope DecoderReader::rope_of(const OnnxNode& node, const std::string& cosines, const std::string& sines) {
-  const OnnxNode* condition = walk_.maker(cosines, "If");
-  if (condition) return rope_of_condition(*condition, walk_.plain(cosines), walk_.plain(sines));
-  return whole_table(node, walk_.constant(cosines), walk_.constant(sines));
-}
-
-/// The tables of a node If(length > N) that gives one of two pairs of constants.
-OnnxRope DecoderReader::rope_of_condition(const OnnxNode& node, const std::string& cosines, const std::string& sines) {
-  const auto chosen = [&](const char* branch, const std::string& value) -> const OnnxTensor* {
-    const auto attribute = node.attributes.find(branch);
-    const auto output = std::find(node.outputs.begin(), node.outputs.end(), value) - node.outputs.begin();
-    if (attribute == node.attributes.end() || !attribute->second.graph) return nullptr;
-    const OnnxGraph& graph = *attribute->second.graph;
-    if (output >= std::ssize(graph.outputs)) return nullptr;
-    const std::string& name = graph.outputs[output];
-    if (const auto found = graph.initializers.find(name); found != graph.initializers.end()) return &found->second;
-    for (const OnnxNode& made : graph.nodes) {
-      const auto constant = made.attributes.find("value");
-      if (made.op == "Constant" && made.outputs.size() == 1 && made.outputs[0] == name &&
-          constant != made.attributes.end()) {
-        return constant->second.tensor.get();
-      }
-    }
-    const auto outside = walk_.graph().initializers.find(name);
-    return outside == walk_.graph().initializers.end() ? nullptr : &outside->second;
-  };
-  const OnnxNode* greater = walk_.maker(node.input(0), "Greater");
-  const auto threshold = greater ? walk_.constant_number(greater->input(1)) : std::nullopt;
-  if (!threshold || !(*threshold >= 1) || *threshold > INT32_MAX) {
-    walk_.refuse(node, "has a condition other than a length above a constant");
-  }
-  walk_.understand_all_before(greater->input(0), {"Shape", "Gather", "Cast", "ReduceSum", "Squeeze"},
-                              {"attention_mask"});
-  OnnxRope rope = whole_table(node, chosen("else_branch", cosines), chosen("else_branch", sines));
-  rope.long_table = whole_table(node, chosen("then_branch", cosines), chosen("then_branch", sines)).table;
-  rope.original_positions = static_cast<int64_t>(*threshold);
-  return rope;
-}
-
-/// Positions are an input of the graph, or (longrope) N more than it once its largest is N or more: then the tables for
-/// short texts are the first N rows and those for long ones the others.
-void DecoderReader::read_positions(const OnnxNode& node, const std::string& positions, OnnxRope& rope) {
-  if (walk_.graph().inputs.contains(positions)) {
-    if (positions != "position_ids") walk_.refuse(node, fmt::format("has positions {}", positions));
-    return;
-  }
-  const OnnxNode* sum = walk_.maker(positions, "Add");
-  const OnnxNode* product = sum ? walk_.maker(sum->input(0), "Mul") : nullptr;
-  if (!product || sum->input(1) != "position_ids" || rope.original_positions != 0) {
-    walk_.refuse(node, fmt::format("has positions {} made in a way that is not understood", positions));
-  }
-  const OnnxNode* flag = walk_.maker(product->input(0), "Cast");
-  const OnnxNode* comparison = flag ? walk_.maker(flag->input(0), "GreaterOrEqual") : nullptr;
-  const OnnxNode* largest = comparison ? walk_.maker(comparison->input(0), "ReduceMax") : nullptr;
-  const auto threshold = comparison ? walk_.constant_integers(comparison->input(1)) : std::nullopt;
-  const auto offset = walk_.constant_integers(product->input(1));
-  if (!largest || largest->input(0) != "position_ids" || !threshold || threshold->size() != 1 || threshold != offset ||
-      threshold->front() < 1 || threshold->front() >= rope.table.count) {
-    walk_.refuse(*product, "offsets positions in a way that is not understood");
-  }
-  rope.original_positions = threshold->front();
-  rope.long_table = rope.table;
-  rope.long_table.first = rope.original_positions;
-  rope.long_table.count -= rope.original_positions;
-  rope.table.count = rope.original_positions;
 }
 
 void DecoderReader::read_embeddings(const std::string& value, OnnxDecoder& decoder) {

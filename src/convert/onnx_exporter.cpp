@@ -48,7 +48,7 @@ void write_graph(const model::Decoder& decoder, const OnnxExportOptions& options
 
 OnnxExportReport export_onnx(const model::Decoder& decoder, const OnnxExportOptions& options) {
   const checkpoint::Checkpoint& source = decoder.checkpoint();
-  check_graph_can_be_built(decoder.spec(), source.path.string());
+  check_graph_can_be_built(decoder.spec(), options.layout, source.path.string());
   core::StagedFolder folder(options.output);
   folder.discard();
   folder = core::StagedFolder(options.output);

@@ -24,16 +24,20 @@ std::string cache_name(const char* side, int64_t layer, const char* part) {
 
 }  // namespace
 
-void check_graph_can_be_built(const model::DecoderSpec& spec, const std::string& origin) {
-  const auto refuse = [&](const char* feature) {
-    fail(ErrorKind::kUnsupported, "{}: the family {} has {}, which cannot be written as an ONNX graph", origin,
-         spec.family, feature);
-  };
-  if (spec.norm == model::NormKind::kLayer) refuse("layer normalization with a bias");
-  if (spec.parallel_mlp) refuse("attention and MLP side by side");
-  if (!spec.gated_mlp) refuse("an MLP without a gate");
+void check_graph_can_be_built(const model::DecoderSpec& spec, OnnxLayout layout, const std::string& origin) {
+  constexpr int64_t kRotaryMultiple = 16;  // GroupQueryAttention of ONNX Runtime takes no other
+  for (const model::Rope& rope : spec.ropes) {
+    if (layout == OnnxLayout::kDml || rope.rotary_dim % kRotaryMultiple == 0) continue;
+    fail(ErrorKind::kUnsupported,
+         "{}: {} dimensions of a head turn, expected a multiple of {} for an ONNX graph for the CPU", origin,
+         rope.rotary_dim, kRotaryMultiple);
+  }
   if (spec.ropes.size() > 1 && spec.original_positions() > 0) {
-    refuse("several rotary embeddings, some with frequencies of their own for long texts");
+    fail(
+        ErrorKind::kUnsupported,
+        "{}: has several rotary embeddings, some with frequencies of their own for long texts, which cannot be written "
+        "as an ONNX graph",
+        origin);
   }
 }
 
@@ -61,8 +65,16 @@ std::string OnnxGraphBuilder::scalar(const std::string& name, float value) {
   return output;
 }
 
-std::string OnnxGraphBuilder::weight(const std::string& path, const std::vector<float>& values) {
-  return add_vector(model_, tensor_prefix(path) + ".weight", values, settings_.numbers, settings_.origin + ": tensor ");
+/// What a norm reads: some values, its weight, and its bias where it has one.
+std::vector<std::string> OnnxGraphBuilder::norm_inputs(const std::string& path, std::vector<std::string> values,
+                                                       const Norm& norm) {
+  const std::string prefix = tensor_prefix(path);
+  const std::string origin = settings_.origin + ": tensor ";
+  values.push_back(add_vector(model_, prefix + ".weight", norm.weight, settings_.numbers, origin));
+  if (!norm.bias.empty()) {
+    values.push_back(add_vector(model_, prefix + ".bias", norm.bias, settings_.numbers, origin));
+  }
+  return values;
 }
 
 void OnnxGraphBuilder::add_inputs() {
@@ -111,14 +123,18 @@ void OnnxGraphBuilder::add_layer(int64_t index, const DecoderLayer& layer) {
   const std::string path = fmt::format("/model/layers.{}", index);
   std::string normed = normalize(path + "/input_layernorm", layer.norms.attention, /*keep_sum=*/true);
   branch_ = attend(path + "/attn", index, layer, normed);
+  if (spec_.parallel_mlp) {
+    branch_ = node("Add", path + "/residual_add/Add", {branch_, run_mlp(path + "/mlp", layer, normed)});
+    return;
+  }
   if (spec_.post_norms) {
-    branch_ = normalize_branch(path + "/post_attention_layernorm", layer.norms.post_attention, branch_);
+    branch_ = normalize_alone(path + "/post_attention_layernorm", layer.norms.post_attention, branch_);
   }
   normed = normalize(path + (spec_.post_norms ? "/pre_feedforward_layernorm" : "/post_attention_layernorm"),
                      layer.norms.mlp, /*keep_sum=*/true);
   branch_ = run_mlp(path + "/mlp", layer, normed);
   if (spec_.post_norms) {
-    branch_ = normalize_branch(path + "/post_feedforward_layernorm", layer.norms.post_mlp, branch_);
+    branch_ = normalize_alone(path + "/post_feedforward_layernorm", layer.norms.post_mlp, branch_);
   }
 }
 
@@ -128,12 +144,12 @@ void OnnxGraphBuilder::finish(const Norm& final_norm, const core::LinearWeights*
 }
 
 std::string OnnxGraphBuilder::normalize(const std::string& path, const Norm& norm, bool keep_sum) {
-  if (branch_.empty()) return normalize_branch(path, norm, hidden_);
+  if (branch_.empty()) return normalize_alone(path, norm, hidden_);
   const std::string output = path + "/output_0";
   const std::string sum = path + "/output_3";
-  OnnxNewNode skip{kMicrosoft + "SkipSimplifiedLayerNormalization",
+  OnnxNewNode skip{kMicrosoft + (norm.bias.empty() ? "SkipSimplifiedLayerNormalization" : "SkipLayerNormalization"),
                    path + "/SkipLayerNorm",
-                   {hidden_, branch_, weight(path, norm.weight)},
+                   norm_inputs(path, {hidden_, branch_}, norm),
                    {output},
                    {{"epsilon", spec_.norm_epsilon}}};
   if (keep_sum) skip.outputs = {output, "", "", sum};
@@ -143,8 +159,9 @@ std::string OnnxGraphBuilder::normalize(const std::string& path, const Norm& nor
   return output;
 }
 
-std::string OnnxGraphBuilder::normalize_branch(const std::string& path, const Norm& norm, const std::string& branch) {
-  return node("SimplifiedLayerNormalization", path + "/LayerNorm", {branch, weight(path, norm.weight)},
+std::string OnnxGraphBuilder::normalize_alone(const std::string& path, const Norm& norm, const std::string& branch) {
+  return node(norm.bias.empty() ? "SimplifiedLayerNormalization" : "LayerNormalization", path + "/LayerNorm",
+              norm_inputs(path, {branch}, norm),
               {{"epsilon", spec_.norm_epsilon}, {"axis", int64_t{-1}}, {"stash_type", int64_t{1}}});
 }
 
@@ -152,7 +169,7 @@ std::string OnnxGraphBuilder::normalize_heads(const std::string& path, const Nor
                                               int64_t size) {
   if (norm.weight.empty()) return heads;
   const std::string split = node("Reshape", path + "/Reshape_1", {heads, model_.integers({0, -1, spec_.head_dim})});
-  const std::string normed = normalize_branch(path, norm, split);
+  const std::string normed = normalize_alone(path, norm, split);
   return node("Reshape", path + "/Reshape_2", {normed, model_.integers({0, -1, size})});
 }
 
@@ -205,17 +222,23 @@ std::string OnnxGraphBuilder::attend(const std::string& path, int64_t index, con
   return linear(path + "/o_proj", group.outputs[0], layer.output);
 }
 
+std::string OnnxGraphBuilder::activate(const std::string& path, const std::string& input) {
+  if (spec_.activation == model::ActivationKind::kGelu) {
+    return node(kMicrosoft + "FastGelu", path + "/FastGelu", {input});
+  }
+  const std::string sigmoid = node("Sigmoid", path + "/Sigmoid", {input});
+  return node("Mul", path + "/Mul", {input, sigmoid});
+}
+
 std::string OnnxGraphBuilder::run_mlp(const std::string& path, const DecoderLayer& layer, const std::string& input) {
+  if (!spec_.gated_mlp) {
+    const std::string inner = linear(path + "/fc1", input, layer.up);
+    return linear(path + "/fc2", activate(path + "/act_fn", inner), layer.down);
+  }
   const std::string gate = linear(path + "/gate_proj", input, layer.gate);
   const std::string up = linear(path + "/up_proj", input, layer.up);
-  std::string activated;
-  if (spec_.activation == model::ActivationKind::kSilu) {
-    const std::string sigmoid = node("Sigmoid", path + "/act_fn/Sigmoid", {gate});
-    activated = node("Mul", path + "/act_fn/Mul", {gate, sigmoid});
-  } else {
-    activated = node(kMicrosoft + "FastGelu", path + "/act_fn/FastGelu", {gate});
-  }
-  return linear(path + "/down_proj", node("Mul", path + "/Mul", {activated, up}), layer.down);
+  const std::string inner = node("Mul", path + "/Mul", {activate(path + "/act_fn", gate), up});
+  return linear(path + "/down_proj", inner, layer.down);
 }
 
 void OnnxGraphBuilder::add_head(const core::LinearWeights* head, const std::string& input) {

@@ -13,7 +13,7 @@
 namespace salient::convert {
 
 /// Throws unsupported, naming the feature, for an architecture whose graph cannot be built.
-void check_graph_can_be_built(const model::DecoderSpec& spec, const std::string& origin);
+void check_graph_can_be_built(const model::DecoderSpec& spec, OnnxLayout layout, const std::string& origin);
 
 /// Builds the graph of a decoder, layer by layer, with the operators, names and inputs that the generate() API's own
 /// builder gives it. Call `begin`, `add_layer` for each layer in order, and `finish`.
@@ -33,18 +33,20 @@ class OnnxGraphBuilder {
                    std::map<std::string, OnnxAttributeValue> attributes = {});
   std::string linear(const std::string& path, const std::string& input, const core::LinearWeights& weights);
   std::string scalar(const std::string& name, float value);
-  std::string weight(const std::string& path, const std::vector<float>& values);
+  std::vector<std::string> norm_inputs(const std::string& path, std::vector<std::string> values,
+                                       const model::Norm& norm);
 
   void add_lengths();
   void add_inputs();
   /// Adds the branch that is waiting to the hidden states, and returns what the norm makes of their sum.
   std::string normalize(const std::string& path, const model::Norm& norm, bool keep_sum);
-  std::string normalize_branch(const std::string& path, const model::Norm& norm, const std::string& branch);
+  std::string normalize_alone(const std::string& path, const model::Norm& norm, const std::string& branch);
   std::string normalize_heads(const std::string& path, const model::Norm& norm, const std::string& heads, int64_t size);
   std::string turn(const std::string& path, const OnnxRopeValues& rope, const std::string& heads, int64_t count,
                    int64_t rotary_dim);
   std::string attend(const std::string& path, int64_t index, const model::DecoderLayer& layer,
                      const std::string& input);
+  std::string activate(const std::string& path, const std::string& input);
   std::string run_mlp(const std::string& path, const model::DecoderLayer& layer, const std::string& input);
   void add_head(const core::LinearWeights* head, const std::string& input);
 

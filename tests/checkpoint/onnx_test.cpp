@@ -304,7 +304,7 @@ TEST_F(OnnxFolder, RefusesNodesThatItDoesNotUnderstand) {
   refuse({"node /extra (Relu)", "is not understood"});
   graph_ = DecoderGraph();
   graph_.node("/norm_b").op = "com.microsoft.SkipLayerNormalization";
-  refuse({"node /norm_b (com.microsoft.SkipLayerNormalization)", "hidden states are expected"});
+  refuse({"node /norm_b (com.microsoft.SkipLayerNormalization)", "the weight or bias \"\""});
   graph_ = DecoderGraph();
   graph_.node("/lengths/sum").op = "ReduceMax";
   refuse({"node /lengths/sum (ReduceMax)"});

@@ -270,10 +270,17 @@ TEST_F(OnnxExporter, RefusesNumbersTooLargeForDirectMl) {
 
 TEST_F(OnnxExporter, RefusesArchitecturesWithoutAGraph) {
   model::DecoderSpec spec = model::Decoder(std::make_shared<Checkpoint>(source_)).spec();
-  spec.norm = model::NormKind::kLayer;
-  spec.family = "phi";
-  expect_error(ErrorKind::kUnsupported, {"model: the family phi", "layer normalization"},
-               [&] { check_graph_can_be_built(spec, "model"); });
+  const auto check = [&](OnnxLayout layout) { check_graph_can_be_built(spec, layout, "model"); };
+  spec.ropes.push_back(spec.ropes[0]);
+  EXPECT_NO_THROW(check(OnnxLayout::kCpu));
+  spec.ropes[1].rotary_dim = 8;
+  EXPECT_NO_THROW(check(OnnxLayout::kDml));
+  expect_error(ErrorKind::kUnsupported, {"model: 8 dimensions of a head turn", "multiple of 16"},
+               [&] { check(OnnxLayout::kCpu); });
+  spec.ropes[1] = spec.ropes[0];
+  spec.ropes[1].long_frequencies = spec.ropes[1].frequencies;
+  spec.ropes[1].original_positions = 64;
+  expect_error(ErrorKind::kUnsupported, {"model: has several rotary embeddings"}, [&] { check(OnnxLayout::kCpu); });
 }
 
 TEST_F(OnnxExporter, StopsWhenAskedTo) {

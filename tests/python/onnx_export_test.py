@@ -28,6 +28,8 @@ FAMILIES = {
                     "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "tie_word_embeddings": True},
     "llama": {},
     "mistral": {"sliding_window": 16},
+    "phi": {"hidden_act": "gelu_new", "head_dim": 32, "partial_rotary_factor": 0.5,
+            "rms_norm_eps": None, "layer_norm_eps": 1e-5},
     "phi3": {"rope_scaling": LONGROPE, "original_max_position_embeddings": 64},
     "qwen2": {"tie_word_embeddings": True},
     "qwen3": {},
@@ -35,10 +37,29 @@ FAMILIES = {
 }
 
 
+def adapt_to_phi(tensors, random):
+    """Phi-2 has biases everywhere, one norm a layer, no gate, and names of its own."""
+    names = {"o_proj": "self_attn.dense", "up_proj": "mlp.fc1", "down_proj": "mlp.fc2"}
+    adapted = {}
+    for name, values in tensors.items():
+        prefix, _, part = name.removesuffix(".weight").rpartition(".")
+        if part in ("gate_proj", "post_attention_layernorm") or name.startswith("lm_head"):
+            continue
+        new = {"model.norm.weight": "model.final_layernorm"}.get(name, f"{prefix}.{part}")
+        if part in names:
+            new = f"{prefix.rpartition('.')[0]}.{names[part]}"
+        adapted[f"{new}.weight"] = values
+        if part != "embed_tokens":
+            adapted[f"{new}.bias"] = random.normal(0, 0.3, len(values)).astype(numpy.float16)
+    return {**adapted, **{name: values for name, values in tensors.items() if name.startswith("lm_head")}}
+
+
 def adapt(family, tensors):
     """The tensors of a Llama as another family has them."""
     random = numpy.random.default_rng(11)
     adapted = dict(tensors)
+    if family == "phi":
+        return adapt_to_phi(tensors, random)
     for name in tensors:
         prefix, _, part = name.removesuffix(".weight").rpartition(".")
         if family == "phi3" and part == "q_proj":

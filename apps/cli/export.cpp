@@ -60,9 +60,9 @@ void add_export(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand(
       "export",
-      "Write a quantized model in another format, every weight exactly as it is; what the format cannot hold is an "
+      "Write a model in another format, every quantized weight exactly as it is; what the format cannot hold is an "
       "error");
-  command->add_option("MODEL", flags->model, "Model folder whose linears are quantized")->required();
+  command->add_option("MODEL", flags->model, "Model folder or GGUF file; quantized, but for onnx")->required();
   add_option(*command, "--format", flags->format,
              "awq (AutoAWQ), compressed-tensors, or onnx (a folder of ONNX Runtime's generate() API)")
       ->check(CLI::IsMember({"awq", "compressed-tensors", "onnx"}));

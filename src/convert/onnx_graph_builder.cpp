@@ -25,7 +25,12 @@ std::string cache_name(const char* side, int64_t layer, const char* part) {
 }  // namespace
 
 void check_graph_can_be_built(const model::DecoderSpec& spec, OnnxLayout layout, const std::string& origin) {
-  constexpr int64_t kRotaryMultiple = 16;  // GroupQueryAttention of ONNX Runtime takes no other
+  constexpr int64_t kMostPositions = 1'000'000;  // what our cosines are exact for, and a table of half a gigabyte
+  constexpr int64_t kRotaryMultiple = 16;        // GroupQueryAttention of ONNX Runtime takes no other
+  if (spec.max_positions > kMostPositions) {
+    fail(ErrorKind::kUnsupported, "{}: max_position_embeddings is {}, expected at most {} for an ONNX graph", origin,
+         spec.max_positions, kMostPositions);
+  }
   for (const model::Rope& rope : spec.ropes) {
     if (layout == OnnxLayout::kDml || rope.rotary_dim % kRotaryMultiple == 0) continue;
     fail(ErrorKind::kUnsupported,

@@ -21,7 +21,7 @@ constexpr int64_t kMicrosoftOperatorSet = 1;
 constexpr uint64_t kLargeTensor = uint64_t{1} << 20;
 constexpr uint64_t kLargeAlignment = 4096;
 constexpr uint64_t kAlignment = 64;
-constexpr uint64_t kLargestMessage = (uint64_t{1} << 31) - 1;
+constexpr uint64_t kLargestGraph = (uint64_t{1} << 31) - 1024;  // of 2 GB, with what else a model file has
 
 uint64_t element_bytes(ElementType type) {
   switch (type) {
@@ -106,7 +106,7 @@ void OnnxModelWriter::finish() {
     message.add_int64(messages::OperatorSet::kVersion.number, version);
   }
   const std::string graph = graph_.finish("main_graph");
-  if (graph.size() + model.size() >= kLargestMessage - kAlignment) {
+  if (graph.size() > kLargestGraph) {
     fail(ErrorKind::kUnsupported, "{}: the graph would have {} bytes, more than a protobuf file can",
          path_.filename().string(), graph.size());
   }

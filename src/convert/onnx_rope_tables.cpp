@@ -1,16 +1,11 @@
 #include "convert/onnx_rope_tables.h"
 
-#include <span>
-
 #include "convert/onnx_numbers.h"
-#include "core/error.h"
 #include "model/rope_table.h"
 
 namespace salient::convert {
 
 namespace {
-
-constexpr int64_t kMostPositions = 1'000'000;
 
 /// Rows [0, count) of the cosines and sines of some frequencies.
 struct Tables {
@@ -88,10 +83,6 @@ void add_tables(OnnxModelWriter& model, const OnnxRopeValues& values, const std:
 
 std::vector<OnnxRopeValues> add_rope_tables(OnnxModelWriter& model, const model::DecoderSpec& spec, OnnxLayout layout,
                                             ElementType numbers, const std::string& total_length) {
-  if (spec.max_positions > kMostPositions) {
-    core::fail(core::ErrorKind::kUnsupported, "max_position_embeddings is {}, expected at most {} for an ONNX graph",
-               spec.max_positions, kMostPositions);
-  }
   std::vector<OnnxRopeValues> all;
   for (const model::Rope& rope : spec.ropes) {
     const std::string suffix = all.empty() ? "" : "_local";

@@ -24,7 +24,7 @@ struct OnnxRopeValues {
 
 /// Adds the tables of every rotary embedding of a model up to its longest text. Where long texts have frequencies of
 /// their own: with kCpu a node If chooses between two tables by `total_length`; with kDml one table follows the other,
-/// and the positions of long texts are those of the second. Throws unsupported for texts of more than a million tokens.
+/// and the positions of long texts are those of the second.
 std::vector<OnnxRopeValues> add_rope_tables(OnnxModelWriter& model, const model::DecoderSpec& spec, OnnxLayout layout,
                                             ElementType numbers, const std::string& total_length);
 

@@ -61,6 +61,35 @@ class OnnxExporter : public testing::Test {
     source_.config["model_type"] = "qwen3";
   }
 
+  /// Makes it a Phi-2: other names, biases of norms, no gate, one norm a layer.
+  void make_phi() {
+    std::vector<checkpoint::OutputTensor> biases;
+    const auto add_bias = [&](const std::string& name) {
+      biases.push_back(checkpoint::make_f16_tensor(name + ".bias", {64}, std::vector<float>(64, 0.125f)));
+    };
+    for (int64_t i = 0; i < 2; ++i) {
+      const std::string prefix = model::layer_prefix(i);
+      add_bias(prefix + "input_layernorm");
+      source_.tensors.erase(prefix + "post_attention_layernorm.weight");
+      source_.quantized.erase(prefix + "mlp.gate_proj");
+      for (const auto& [from, to] : {std::pair("self_attn.o_proj", "self_attn.dense"),
+                                     {"mlp.up_proj", "mlp.fc1"},
+                                     {"mlp.down_proj", "mlp.fc2"}}) {
+        source_.quantized[prefix + to] = source_.quantized.at(prefix + from);
+        source_.quantized.erase(prefix + from);
+      }
+    }
+    add_bias("model.final_layernorm");
+    source_.tensors["model.final_layernorm.weight"] = source_.tensors.at("model.norm.weight");
+    source_.tensors.erase("model.norm.weight");
+    checkpoint::write_safetensors(folder_.path() / "biases.safetensors", biases);
+    checkpoint::add_safetensors_file(folder_.path() / "biases.safetensors", source_.tensors);
+    source_.config["model_type"] = "phi";
+    source_.config["hidden_act"] = "gelu_new";
+    source_.config["layer_norm_eps"] = 1e-5;
+    source_.config.erase("rms_norm_eps");
+  }
+
   tests::TemporaryFolder folder_;
   Checkpoint source_ = tests::open_tiny_quantized(folder_.path() / "tied");
 };
@@ -204,6 +233,25 @@ TEST_F(OnnxExporter, NormalizesHeadsBeforeTheyTurn) {
   EXPECT_EQ(written.layer(1).norms.key.weight, std::vector<float>(16, 0.75f));
 }
 
+TEST_F(OnnxExporter, PutsAttentionAndMlpSideBySide) {
+  make_phi();
+  run();
+  const OnnxModel model = graph();
+  const std::string normed = node(model, "/model/layers.1/input_layernorm/SkipLayerNorm").outputs[0];
+  EXPECT_EQ(node(model, "/model/layers.1/attn/qkv_proj/MatMulNBits").input(0), normed);
+  EXPECT_EQ(node(model, "/model/layers.1/mlp/fc1/MatMulNBits").input(0), normed);
+  EXPECT_EQ(count(model, "com.microsoft.SkipLayerNormalization"), 2);
+  EXPECT_EQ(count(model, "com.microsoft.FastGelu"), 2);
+  const Checkpoint written = checkpoint::open_checkpoint(output());
+  ASSERT_EQ(written.quantized.size(), source_.quantized.size());
+  for (const auto& [name, linear] : source_.quantized) {
+    EXPECT_EQ(written.quantized.at(name).read().codes, linear.read().codes) << name;
+  }
+  EXPECT_EQ(written.config["layer_norm_eps"], 1e-5);
+  EXPECT_EQ(written.vector("model.layers.1.input_layernorm.bias", 64), std::vector<float>(64, 0.125f));
+  EXPECT_EQ(written.vector("model.final_layernorm.weight", 64), source_.vector("model.final_layernorm.weight", 64));
+}
+
 TEST_F(OnnxExporter, LeavesApartWhatIsQuantizedInDifferentWays) {
   tests::quantize_linear(source_, "model.layers.0.self_attn.k_proj", make_quantized(32, 64, 64, 5));
   run();
@@ -281,6 +329,9 @@ TEST_F(OnnxExporter, RefusesArchitecturesWithoutAGraph) {
   spec.ropes[1].long_frequencies = spec.ropes[1].frequencies;
   spec.ropes[1].original_positions = 64;
   expect_error(ErrorKind::kUnsupported, {"model: has several rotary embeddings"}, [&] { check(OnnxLayout::kCpu); });
+  spec.max_positions = 1'000'001;
+  expect_error(ErrorKind::kUnsupported, {"model: max_position_embeddings is 1000001"},
+               [&] { check(OnnxLayout::kDml); });
 }
 
 TEST_F(OnnxExporter, StopsWhenAskedTo) {

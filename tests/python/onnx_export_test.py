@@ -137,6 +137,9 @@ class OnnxExportTest(program.ProgramTest):
                 cls.sources[source.name] = source
         cls.sources["llama-act-order"] = cls.folder / "llama-act-order"
         write_act_order_model(cls.sources["llama-act-order"], cls.folder / "llama")
+        cls.sources["llama-dense"] = cls.folder / "llama"
+        cls.sources["llama-q8_0"] = cls.folder / "llama-q8_0.gguf"
+        tiny_model.write_gguf(cls.sources["llama-q8_0"], q8_0=True)
 
     def export(self, source, *arguments):
         output = self.folder / "-".join([source.name, "onnx", *arguments])
@@ -192,7 +195,8 @@ class OnnxExportTest(program.ProgramTest):
                     tokens = self.greedy_tokens(folder, prompt)
                     self.assertEqual(len(tokens), NEW_TOKENS)
                     logits = self.exact_logits(source, prompt + tokens)[length - 1:-1]
-                    logits[:, 256] = -numpy.inf  # min_length forbids the end
+                    end = json.loads((folder / "genai_config.json").read_text())["model"].get("eos_token_id", 0)
+                    logits[:, end] = -numpy.inf  # min_length forbids it
                     self.assertEqual(tokens, logits.argmax(axis=1).tolist())
 
     def test_the_graph_gives_the_logits_of_the_source(self):
@@ -224,8 +228,8 @@ class OnnxExportTest(program.ProgramTest):
 
     def test_the_way_back_gives_the_same_linears(self):
         for name, source in self.sources.items():
-            if name == "llama-act-order":
-                continue  # AutoAWQ has no order of inputs
+            if name in ("llama-act-order", "llama-dense", "llama-q8_0"):
+                continue  # which AutoAWQ cannot hold
             for arguments in ([], ["--layout", "dml"]):
                 with self.subTest(model=name, arguments=arguments):
                     folder = self.export(source, *arguments)
@@ -255,6 +259,24 @@ class OnnxExportTest(program.ProgramTest):
         for name in ("tokenizer.json", "tokenizer_config.json"):
             self.assertEqual(json.loads((folder / name).read_text()), json.loads((source / name).read_text()))
         self.assertFalse((folder / "config.json").exists())
+
+    def test_the_tokenizer_of_a_gguf_file_comes_along(self):
+        folder = self.export(self.sources["llama-q8_0"])
+        vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+        self.assertEqual(vocabulary["a"], 97)
+        self.assertTrue((folder / "tokenizer_config.json").exists())
+
+    def test_what_a_graph_cannot_hold_is_refused_and_leaves_nothing(self):
+        tensors = load_file(self.folder / "llama" / "model.safetensors")
+        tensors["model.norm.weight"] = numpy.full(64, 70000, numpy.float32)
+        source = self.folder / "large"
+        source.mkdir()
+        (source / "config.json").write_text((self.folder / "llama" / "config.json").read_text())
+        save_file(tensors, source / "model.safetensors")
+        output = self.folder / "refused"
+        result = program.run("export", source, "--format", "onnx", "--layout", "dml", "--output", output)
+        self.expect_sentence(result, source, "final_norm", "70000", "fp16")
+        self.assertEqual(list(self.folder.glob("refused*")), [])
 
     def test_a_tied_embedding_table_is_stored_once(self):
         size = (self.export(self.sources["qwen2-rtn"]) / "model.onnx.data").stat().st_size

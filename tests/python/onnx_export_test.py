@@ -22,10 +22,10 @@ LONGROPE = {"type": "longrope", "short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1
             "long_factor": [1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0]}
 FAMILIES = {
     "gemma2": {"hidden_act": "gelu_pytorch_tanh", "sliding_window": 16, "query_pre_attn_scalar": 24,
-               "attn_logit_softcapping": 20.0, "final_logit_softcapping": 25.0, "tie_word_embeddings": True},
+               "attn_logit_softcapping": 20.0, "final_logit_softcapping": 25.0},
     "gemma3_text": {"hidden_act": "gelu_pytorch_tanh", "sliding_window": 16, "query_pre_attn_scalar": 24,
                     "layer_types": ["sliding_attention", "full_attention"], "rope_local_base_freq": 300.0,
-                    "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "tie_word_embeddings": True},
+                    "rope_scaling": {"rope_type": "linear", "factor": 8.0}},
     "llama": {},
     "mistral": {"sliding_window": 16},
     "phi": {"hidden_act": "gelu_new", "head_dim": 32, "partial_rotary_factor": 0.5,

@@ -16,6 +16,7 @@ using model::Norm;
 namespace {
 
 const std::string kMicrosoft = "com.microsoft.";
+const std::string kEmbeddings = "/model/embed_tokens";
 const std::string kMask = "/model/attn_mask_reformat/attn_mask_subgraph/";
 
 std::string cache_name(const char* side, int64_t layer, const char* part) {
@@ -116,12 +117,11 @@ void OnnxGraphBuilder::add_lengths() {
 void OnnxGraphBuilder::begin(const core::LinearWeights& embeddings) {
   add_inputs();
   add_lengths();
-  const std::string path = "/model/embed_tokens";
-  const std::string table =
-      add_rows(model_, tensor_prefix(path) + ".weight", embeddings, settings_.numbers, settings_.origin + ": tensor ");
-  hidden_ = node("Gather", path + "/Gather", {table, "input_ids"});
+  const std::string table = add_rows(model_, tensor_prefix(kEmbeddings) + ".weight", embeddings, settings_.numbers,
+                                     settings_.origin + ": tensor ");
+  hidden_ = node("Gather", kEmbeddings + "/Gather", {table, "input_ids"});
   if (spec_.embedding_scale == 1) return;
-  hidden_ = node("Mul", path + "/Mul", {hidden_, scalar("embedding_scale", spec_.embedding_scale)});
+  hidden_ = node("Mul", kEmbeddings + "/Mul", {hidden_, scalar("embedding_scale", spec_.embedding_scale)});
 }
 
 void OnnxGraphBuilder::add_layer(int64_t index, const DecoderLayer& layer) {
@@ -254,7 +254,7 @@ void OnnxGraphBuilder::add_head(const core::LinearWeights* head, const std::stri
   } else {
     model_.graph().add_node({kMicrosoft + "FusedMatMul",
                              "/lm_head/MatMul",
-                             {input, "model.embed_tokens.weight"},
+                             {input, tensor_prefix(kEmbeddings) + ".weight"},
                              {output},
                              {{"transB", int64_t{1}}}});
   }

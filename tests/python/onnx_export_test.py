@@ -246,6 +246,22 @@ class OnnxExportTest(program.ProgramTest):
                             continue  # stored less 1, and in a graph as they are
                         numpy.testing.assert_array_equal(after[tensor], values, tensor)
 
+    def test_the_way_by_another_format_makes_no_difference(self):
+        for name, source in self.sources.items():
+            with self.subTest(model=name):
+                direct = self.export(source, "--layout", "dml")
+                detour = self.export(self.export(source), "--layout", "dml")
+                self.assertEqual(*((folder / "model.onnx.data").read_bytes() for folder in (direct, detour)))
+        folders = [self.sources["llama-rtn"], self.export(self.sources["llama-rtn"])]
+        packed = []
+        for folder in folders:
+            output = self.folder / f"{folder.name}-compressed"
+            self.run_well("export", folder, "--format", "compressed-tensors", "--output", output)
+            packed.append(load_file(output / "model.safetensors"))
+        self.assertEqual(packed[0].keys(), packed[1].keys())
+        for tensor, values in packed[0].items():
+            numpy.testing.assert_array_equal(packed[1][tensor], values, tensor)
+
     def test_int8_activations_are_the_default_on_the_cpu(self):
         folder = self.export(self.sources["llama-rtn"])
         self.assertIn(b"accuracy_level", (folder / "model.onnx").read_bytes())

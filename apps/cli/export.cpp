@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model.h"
 #include "cli/scoring.h"
 #include "convert/gguf_exporter.h"
+#include "convert/onnx_exporter.h"
 #include "convert/packed_exporter.h"
 #include "evaluate/perplexity.h"
 
@@ -19,6 +21,8 @@ namespace {
 struct Flags {
   std::filesystem::path model;
   std::string format = "awq";
+  std::string layout = "cpu";
+  std::optional<int> accuracy_level;
   std::filesystem::path output;
   bool exact = false;
   int64_t limit = 4;
@@ -41,6 +45,17 @@ Written write_gguf(const Flags& flags, const model::Decoder& decoder, const Inte
     kinds += fmt::format("{}{} {}", kinds.empty() ? "" : ", ", count, dtype);
   }
   return {kinds + " matrices", {{"matrices", report.matrices}}, report.bytes, report.changes};
+}
+
+Written write_onnx(const Flags& flags, const model::Decoder& decoder, const Interrupt& interrupt) {
+  const bool cpu = flags.layout == "cpu";
+  const auto report =
+      convert::export_onnx(decoder, {cpu ? convert::OnnxLayout::kCpu : convert::OnnxLayout::kDml, flags.accuracy_level,
+                                     flags.output, flags.exact, show_progress(), interrupt.token()});
+  return {fmt::format("for {}, dense weights in {}", flags.layout, cpu ? "fp32" : "fp16"),
+          {{"layout", flags.layout}},
+          report.bytes,
+          report.changes};
 }
 
 Written write_packed(const Flags& flags, const model::Decoder& decoder, const Interrupt& interrupt) {
@@ -95,11 +110,11 @@ void print_changes(const std::vector<convert::WeightChange>& changes) {
 void run(const Flags& flags) {
   const Interrupt interrupt;
   const auto decoder = open_decoder(flags.model);
-  const Written written =
-      flags.format == "gguf" ? write_gguf(flags, *decoder, interrupt) : write_packed(flags, *decoder, interrupt);
+  const auto write = flags.format == "gguf" ? write_gguf : flags.format == "onnx" ? write_onnx : write_packed;
+  const Written written = write(flags, *decoder, interrupt);
   if (!flags.json) {
     fmt::print("{}: {}, {}, {}{}\n", flags.output.string(), flags.format, written.description,
-               core::format_bytes(written.bytes), written.changes.empty() ? ", every weight as it was" : "");
+               core::format_bytes(written.bytes), written.changes.empty() ? ", every quantized weight as it was" : "");
     print_changes(written.changes);
   }
   nlohmann::json report = {{"output", flags.output.string()},
@@ -125,17 +140,24 @@ void run(const Flags& flags) {
 
 void add_export(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command =
-      program.add_subcommand("export",
-                             "Write a model in another format. Every weight stays as it is where the format can hold "
-                             "it; else the linears that "
-                             "change are named, with how far they moved and the KL divergence from the source");
+  CLI::App* command = program.add_subcommand(
+      "export",
+      "Write a model in another format. Every quantized weight stays as it is where the format can hold it; else the "
+      "linears that change are named, with how far they moved and the KL divergence from the source");
   command->add_option("MODEL", flags->model, "Model folder or GGUF file")->required();
   add_option(*command, "--format", flags->format,
-             "awq (AutoAWQ) or compressed-tensors, whose linears must be quantized already, or gguf")
-      ->check(CLI::IsMember({"awq", "compressed-tensors", "gguf"}));
+             "awq (AutoAWQ) or compressed-tensors, whose linears must be quantized already, gguf, or onnx (a folder of "
+             "ONNX Runtime's generate() API)")
+      ->check(CLI::IsMember({"awq", "compressed-tensors", "gguf", "onnx"}));
+  add_option(*command, "--layout", flags->layout, "Of an onnx graph: cpu (fp32) or dml (fp16, DirectML)")
+      ->check(CLI::IsMember({"cpu", "dml"}));
+  command
+      ->add_option("--accuracy-level", flags->accuracy_level,
+                   "Of an onnx graph's int4 products: 4 allows int8 activations, 0 does not [4 with cpu, 0 with dml]")
+      ->envname(environment_name("--accuracy-level"))
+      ->check(CLI::Range(0, 4));
   add_option(*command, "--output", flags->output, "Folder, or for gguf file, to write; must not exist")->required();
-  add_flag(*command, "--exact", flags->exact, "Refuse where a weight would change");
+  add_flag(*command, "--exact", flags->exact, "Refuse where a quantized weight would change");
   add_option(*command, "--limit", flags->limit,
              "Windows of 512 tokens, written by the source, that the KL divergence is measured on; 0: none")
       ->check(at_least(0));

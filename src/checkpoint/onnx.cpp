@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <set>
 #include <utility>
 #include <vector>
@@ -67,6 +68,11 @@ bool has_fused_linears(const std::string& family) {
   return family == "phi3";
 }
 
+/// Phi-2 has layer norms with biases, one norm for attention and MLP, an MLP without a gate, and names of its own.
+bool is_phi(const std::string& family) {
+  return family == "phi";
+}
+
 /// True for the families whose stored norms are the factors less 1.
 bool has_norms_less_one(const std::string& family) {
   return family.starts_with("gemma");
@@ -100,6 +106,14 @@ StoredTensor stored_vector(const OnnxVector& vector, const std::string& origin) 
   return stored;
 }
 
+/// The fields of one rotary embedding as an object of rope_parameters, which has one for each type of layer.
+json as_rope_parameters(const json& fields) {
+  if (fields.contains("rope_parameters")) return fields["rope_parameters"];
+  json parameters = {{"rope_type", "default"}, {"rope_theta", fields["rope_theta"]}};
+  if (fields["rope_scaling"].is_object()) parameters.update(fields["rope_scaling"]);
+  return parameters;
+}
+
 /// Names what a decoder has as transformers does.
 class Translator {
  public:
@@ -110,7 +124,7 @@ class Translator {
     check_layers();
     make_config();
     make_tokens();
-    add_norm("model.norm", decoder_.final_norm);
+    add_norm(is_phi(family_) ? "model.final_layernorm" : "model.norm", decoder_.final_norm);
     add_matrix(checkpoint_, "model.embed_tokens", {decoder_.embeddings});
     if (!tied()) add_linear("lm_head", {decoder_.head});
     for (size_t i = 0; i < decoder_.layers.size(); ++i)
@@ -151,8 +165,8 @@ class Translator {
                same_in_all<int64_t>("kv_num_heads", [](const OnnxLayer& layer) { return layer.kv_heads; }));
     const float epsilon = decoder_.final_norm.epsilon;
     for (const OnnxLayer& layer : decoder_.layers) {
-      for (const auto& norm : {std::optional(layer.attention_norm), std::optional(layer.mlp_norm), layer.query_norm,
-                               layer.key_norm, layer.post_attention_norm, layer.post_mlp_norm}) {
+      for (const auto& norm : {std::optional(layer.attention_norm), layer.mlp_norm, layer.query_norm, layer.key_norm,
+                               layer.post_attention_norm, layer.post_mlp_norm}) {
         if (norm && norm->epsilon != epsilon) {
           fail(ErrorKind::kUnsupported, "{}: the norms have epsilons {} and {}, expected the same", origin(), epsilon,
                norm->epsilon);
@@ -175,7 +189,8 @@ class Translator {
         {"num_key_value_heads", decoder_.layers.front().kv_heads},
         {"head_dim", head_size()},
         {"max_position_embeddings", genai_.size("model.context_length")},
-        {"rms_norm_eps", std::stod(fmt::format("{}", decoder_.final_norm.epsilon))},
+        {is_phi(family_) ? "layer_norm_eps" : "rms_norm_eps",
+         std::stod(fmt::format("{}", decoder_.final_norm.epsilon))},
         {"hidden_act",
          same_in_all<std::string>("the activation", [](const OnnxLayer& layer) { return layer.activation; })},
         {"tie_word_embeddings", tied()},
@@ -233,19 +248,27 @@ class Translator {
     config["layer_types"] = types;
   }
 
+  /// The rotary embedding of all layers that turn, or one of those that see everything and one of those that do not.
   void add_rope(json& config) const {
-    const OnnxRope* rope = nullptr;
+    std::map<std::string, const OnnxRope*> ropes;  // by the type of layer
     json turns = json::array();
     for (const OnnxLayer& layer : decoder_.layers) {
       turns.push_back(layer.rope ? 1 : 0);
       if (!layer.rope) continue;
+      const OnnxRope*& rope = ropes[layer.window > 0 ? "sliding_attention" : "full_attention"];
       if (rope && *rope != *layer.rope) {
-        fail(ErrorKind::kUnsupported, "{}: layers have different rotary embeddings", origin());
+        fail(ErrorKind::kUnsupported, "{}: layers of one type have different rotary embeddings", origin());
       }
       rope = &*layer.rope;
     }
-    if (!rope) fail(ErrorKind::kUnsupported, "{}: no layer has a rotary embedding", origin());
-    config.update(recover_rope(*rope, config, origin()));
+    if (ropes.empty()) fail(ErrorKind::kUnsupported, "{}: no layer has a rotary embedding", origin());
+    if (*ropes.begin()->second == *ropes.rbegin()->second) {
+      config.update(recover_rope(*ropes.begin()->second, config, origin()));
+    } else {
+      for (const auto& [type, rope] : ropes) {
+        config["rope_parameters"][type] = as_rope_parameters(recover_rope(*rope, config, origin()));
+      }
+    }
     const bool all = std::find(turns.begin(), turns.end(), json(0)) == turns.end();
     if (!all || family_ == "smollm3") config["no_rope_layers"] = turns;
   }
@@ -260,6 +283,13 @@ class Translator {
   void add_norm(const std::string& name, const OnnxNorm& norm) {
     StoredTensor stored = stored_vector({norm.weight, 0, norm.weight.elements()}, origin());
     checkpoint_.tensors[name + ".weight"] = stored;
+    if (norm.bias.has_value() != is_phi(family_)) {
+      fail(ErrorKind::kUnsupported, "{}: {} has a bias where {} has none, or none where it has", origin(), name,
+           family_);
+    }
+    if (norm.bias) {
+      checkpoint_.tensors[name + ".bias"] = stored_vector({*norm.bias, 0, norm.bias->elements()}, origin());
+    }
     if (!has_norms_less_one(family_)) return;
     std::vector<float> values = checkpoint_.vector(name + ".weight", norm.weight.elements());
     for (float& value : values) value -= 1;
@@ -285,7 +315,13 @@ class Translator {
       fail(ErrorKind::kUnsupported, "{}: {} has norms after attention and MLP where {} has not", origin(), prefix,
            family_);
     }
-    add_norm(prefix + (post_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm"), layer.mlp_norm);
+    if (layer.mlp_norm.has_value() == is_phi(family_) || layer.gate.has_value() == is_phi(family_)) {
+      fail(ErrorKind::kUnsupported, "{}: {} has a norm before the MLP or a gate in it where {} has not, or the reverse",
+           origin(), prefix, family_);
+    }
+    if (layer.mlp_norm) {
+      add_norm(prefix + (post_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm"), *layer.mlp_norm);
+    }
     if (post_norms) {
       add_norm(prefix + "post_attention_layernorm", *layer.post_attention_norm);
       add_norm(prefix + "post_feedforward_layernorm", *layer.post_mlp_norm);
@@ -300,16 +336,16 @@ class Translator {
     }
     if (has_fused_linears(family_)) {
       add_linear(prefix + "self_attn.qkv_proj", {layer.query, layer.key, layer.value});
-      add_linear(prefix + "mlp.gate_up_proj", {layer.gate, layer.up});
+      add_linear(prefix + "mlp.gate_up_proj", {*layer.gate, layer.up});
     } else {
       add_linear(prefix + "self_attn.q_proj", {layer.query});
       add_linear(prefix + "self_attn.k_proj", {layer.key});
       add_linear(prefix + "self_attn.v_proj", {layer.value});
-      add_linear(prefix + "mlp.gate_proj", {layer.gate});
-      add_linear(prefix + "mlp.up_proj", {layer.up});
+      if (layer.gate) add_linear(prefix + "mlp.gate_proj", {*layer.gate});
+      add_linear(prefix + (is_phi(family_) ? "mlp.fc1" : "mlp.up_proj"), {layer.up});
     }
-    add_linear(prefix + "self_attn.o_proj", {layer.output});
-    add_linear(prefix + "mlp.down_proj", {layer.down});
+    add_linear(prefix + (is_phi(family_) ? "self_attn.dense" : "self_attn.o_proj"), {layer.output});
+    add_linear(prefix + (is_phi(family_) ? "mlp.fc2" : "mlp.down_proj"), {layer.down});
   }
 
   const GenaiConfig& genai_;

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "checkpoint/onnx_rope_nodes.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -30,12 +31,15 @@ class DecoderReader {
     std::string branch;
   };
 
+  const OnnxTensor& norm_parameter(const OnnxNode& node, size_t input) const;
   OnnxNorm norm_of(const OnnxNode& node, size_t weight_input) const;
   bool is_stream(const std::string& value);
   bool is_embedding(const std::string& value);
   Normalized normalized(const std::string& value);
   std::optional<OnnxNorm> take_post_norm(std::string& branch);
 
+  Normalized read_layer(const Normalized& after, OnnxLayer& layer);
+  const OnnxNode* parallel_sum(const std::string& branch);
   std::string read_mlp(std::string branch, OnnxLayer& layer);
   std::string activated(const OnnxNode& product, std::string& up, OnnxLayer& layer);
   bool read_activation(const std::string& value, std::string& input, OnnxLayer& layer);
@@ -44,10 +48,6 @@ class DecoderReader {
   void read_heads(const OnnxNode& node, OnnxLayer& layer);
   std::string take_rotary(const std::string& value, std::optional<OnnxRope>& rope);
   std::string take_head_norm(const std::string& value, std::optional<OnnxNorm>& norm);
-  OnnxRope rope_of(const OnnxNode& node, const std::string& cosines, const std::string& sines);
-  OnnxRope rope_of_condition(const OnnxNode& node, const std::string& cosines, const std::string& sines);
-  OnnxRope whole_table(const OnnxNode& node, const OnnxTensor* cosines, const OnnxTensor* sines) const;
-  void read_positions(const OnnxNode& node, const std::string& positions, OnnxRope& rope);
   void read_embeddings(const std::string& value, OnnxDecoder& decoder);
   std::string read_head(const std::string& logits, OnnxDecoder& decoder);
 
@@ -65,19 +65,35 @@ int64_t integer_or(const OnnxNode& node, const std::string& name, int64_t otherw
   return found == node.attributes.end() ? otherwise : found->second.integer;
 }
 
-OnnxNorm DecoderReader::norm_of(const OnnxNode& node, size_t weight_input) const {
-  const auto weight = walk_.graph().initializers.find(node.input(weight_input));
-  if (weight == walk_.graph().initializers.end() || weight->second.shape.size() != 1) {
-    walk_.refuse(
-        node, fmt::format("has the weight {}, expected an initializer with one dimension", node.input(weight_input)));
+bool is_skip_norm(const OnnxNode& node) {
+  return node.op == kMicrosoft + "SkipSimplifiedLayerNormalization" || node.op == kMicrosoft + "SkipLayerNormalization";
+}
+
+bool is_plain_norm(const OnnxNode& node) {
+  return node.op == "SimplifiedLayerNormalization" || node.op == "LayerNormalization";
+}
+
+const OnnxTensor& DecoderReader::norm_parameter(const OnnxNode& node, size_t input) const {
+  const auto found = walk_.graph().initializers.find(node.input(input));
+  if (found == walk_.graph().initializers.end() || found->second.shape.size() != 1) {
+    walk_.refuse(node, fmt::format("has the weight or bias \"{}\", expected an initializer with one dimension",
+                                   node.input(input)));
   }
-  for (size_t i = weight_input + 1; i < node.inputs.size(); ++i) {
-    if (!node.input(i).empty()) walk_.refuse(node, fmt::format("has the input {}, expected none there", node.input(i)));
+  return found->second;
+}
+
+OnnxNorm DecoderReader::norm_of(const OnnxNode& node, size_t weight_input) const {
+  OnnxNorm norm{norm_parameter(node, weight_input), {}, number_attribute(node, "epsilon", 1e-5f)};
+  size_t next = weight_input + 1;
+  if (node.op.find("Simplified") == std::string::npos) norm.bias = norm_parameter(node, next++);
+  for (; next < node.inputs.size(); ++next) {
+    if (node.input(next).empty()) continue;
+    walk_.refuse(node, fmt::format("has the input {}, expected none there", node.input(next)));
   }
   if (const int64_t axis = integer_or(node, "axis", -1); axis != -1) {
     walk_.refuse(node, fmt::format("has axis {}, expected -1", axis));
   }
-  return {weight->second, number_attribute(node, "epsilon", 1e-5f)};
+  return norm;
 }
 
 bool DecoderReader::is_embedding(const std::string& value) {
@@ -92,7 +108,7 @@ bool DecoderReader::is_embedding(const std::string& value) {
 bool DecoderReader::is_stream(const std::string& value) {
   const OnnxNode* node = walk_.maker(value);
   if (!node) return false;
-  if (node->op == kMicrosoft + "SkipSimplifiedLayerNormalization") {
+  if (is_skip_norm(*node)) {
     return node->outputs.size() > 3 && node->outputs[3] == walk_.plain(value);
   }
   if (node->op == "Add") return !walk_.constant(node->input(0)) && !walk_.constant(node->input(1));
@@ -102,26 +118,29 @@ bool DecoderReader::is_stream(const std::string& value) {
 DecoderReader::Normalized DecoderReader::normalized(const std::string& value) {
   Normalized result;
   std::array<std::string, 2> terms;
-  if (const OnnxNode* skip = walk_.maker(value, kMicrosoft + "SkipSimplifiedLayerNormalization")) {
-    if (skip->outputs.empty() || skip->outputs[0] != walk_.plain(value)) {
-      walk_.refuse(*skip, fmt::format("is read as {}, where its normalized output is expected", value));
+  const OnnxNode* node = walk_.maker(value);
+  if (!node) {
+    fail(ErrorKind::kUnsupported, "{}: no node makes {}, where a normalized value is expected", walk_.origin(), value);
+  }
+  walk_.understand(*node);
+  if (is_skip_norm(*node)) {
+    if (node->outputs.empty() || node->outputs[0] != walk_.plain(value)) {
+      walk_.refuse(*node, fmt::format("is read as {}, where its normalized output is expected", value));
     }
-    result.norm = norm_of(*skip, 2);
-    terms = {skip->input(0), skip->input(1)};
-  } else if (const OnnxNode* plain = walk_.maker(value, "SimplifiedLayerNormalization")) {
-    result.norm = norm_of(*plain, 1);
-    result.stream = walk_.plain(plain->input(0));
+    result.norm = norm_of(*node, 2);
+    terms = {node->input(0), node->input(1)};
+  } else if (is_plain_norm(*node)) {
+    result.norm = norm_of(*node, 1);
+    result.stream = walk_.plain(node->input(0));
     if (is_embedding(result.stream)) return result;
     // The sum that an earlier node has made for others too, or one made for this norm alone.
     const OnnxNode* sum = walk_.maker(result.stream);
     const bool is_sum = sum && is_stream(result.stream);
-    if (!is_sum) walk_.refuse(*plain, fmt::format("normalizes {}, expected a sum or embeddings", plain->input(0)));
+    if (!is_sum) walk_.refuse(*node, fmt::format("normalizes {}, expected a sum or embeddings", node->input(0)));
     walk_.understand(*sum);
     terms = {sum->input(0), sum->input(1)};
   } else {
-    const OnnxNode* other = walk_.maker(value);
-    if (other) walk_.refuse(*other, fmt::format("makes {}, where a normalized value is expected", value));
-    fail(ErrorKind::kUnsupported, "{}: no node makes {}, where a normalized value is expected", walk_.origin(), value);
+    walk_.refuse(*node, fmt::format("makes {}, where a normalized value is expected", value));
   }
   const size_t stream = is_stream(terms[0]) ? 0 : 1;
   result.stream = walk_.plain(terms[stream]);
@@ -189,19 +208,23 @@ std::string DecoderReader::activated(const OnnxNode& product, std::string& up, O
 std::string DecoderReader::read_mlp(std::string branch, OnnxLayer& layer) {
   layer.post_mlp_norm = take_post_norm(branch);
   layer.down = walk_.linear(branch);
+  std::string up;
+  if (read_activation(layer.down.input, up, layer)) {
+    layer.up = walk_.linear(up);
+    return layer.up.input;
+  }
   const OnnxNode* product = walk_.maker(layer.down.input, "Mul");
   if (!product) {
     fail(ErrorKind::kUnsupported, "{} reads {}, expected the product of an activation and a linear",
          layer.down.matrix.name, layer.down.input);
   }
-  std::string up;
   layer.gate = walk_.linear(activated(*product, up, layer));
   layer.up = walk_.linear(up);
-  if (layer.gate.input != layer.up.input) {
+  if (layer.gate->input != layer.up.input) {
     walk_.refuse(*product,
-                 fmt::format("joins linears of {} and {}, expected the same input", layer.gate.input, layer.up.input));
+                 fmt::format("joins linears of {} and {}, expected the same input", layer.gate->input, layer.up.input));
   }
-  return layer.gate.input;
+  return layer.up.input;
 }
 
 void DecoderReader::read_attention_attributes(const OnnxNode& node, OnnxLayer& layer) const {
@@ -251,8 +274,8 @@ void DecoderReader::read_heads(const OnnxNode& node, OnnxLayer& layer) {
     walk_.refuse(node, "has do_rotary but no tables, or tables but no do_rotary, or is turned twice");
   }
   if (rotary) {
-    layer.rope = rope_of(node, node.input(7), node.input(8));
-    if (!node.input(9).empty()) read_positions(node, node.input(9), *layer.rope);
+    layer.rope = read_rope_tables(walk_, node, node.input(7), node.input(8));
+    if (!node.input(9).empty()) read_rope_positions(walk_, node, node.input(9), *layer.rope);
   }
   for (size_t i = rotary ? 10 : 9; i < node.inputs.size(); ++i) {
     if (!node.input(i).empty()) walk_.refuse(node, fmt::format("has the input {}, expected none there", node.input(i)));
@@ -284,7 +307,7 @@ std::string DecoderReader::read_attention(std::string branch, OnnxLayer& layer) 
 std::string DecoderReader::take_rotary(const std::string& value, std::optional<OnnxRope>& rope) {
   const OnnxNode* node = walk_.maker(value, kMicrosoft + "RotaryEmbedding");
   if (!node) return value;
-  rope = rope_of(*node, node->input(2), node->input(3));
+  rope = read_rope_tables(walk_, *node, node->input(2), node->input(3));
   const int64_t turning = integer_or(*node, "rotary_embedding_dim", 0);
   for (const auto& [name, attribute] : node->attributes) {
     const bool fine =
@@ -295,7 +318,7 @@ std::string DecoderReader::take_rotary(const std::string& value, std::optional<O
     walk_.refuse(*node, fmt::format("turns {} dimensions, but its tables are for {}", turning,
                                     2 * rope->table.cosines->shape.back()));
   }
-  read_positions(*node, node->input(1), *rope);
+  read_rope_positions(walk_, *node, node->input(1), *rope);
   return node->input(0);
 }
 
@@ -312,82 +335,6 @@ std::string DecoderReader::take_head_norm(const std::string& value, std::optiona
     walk_.refuse(*to_heads, fmt::format("is expected to make heads of {}", norm->weight.elements()));
   }
   return to_heads->input(0);
-}
-
-OnnxRope DecoderReader::whole_table(const OnnxNode& node, const OnnxTensor* cosines, const OnnxTensor* sines) const {
-  if (!cosines || !sines || cosines->shape.size() != 2 || sines->shape != cosines->shape) {
-    walk_.refuse(node, "has no tables of cosines and sines");
-  }
-  OnnxRope rope;
-  rope.table = {cosines, sines, 0, cosines->shape[0]};
-  return rope;
-}
-
-OnnxRope DecoderReader::rope_of(const OnnxNode& node, const std::string& cosines, const std::string& sines) {
-  const OnnxNode* condition = walk_.maker(cosines, "If");
-  if (condition) return rope_of_condition(*condition, walk_.plain(cosines), walk_.plain(sines));
-  return whole_table(node, walk_.constant(cosines), walk_.constant(sines));
-}
-
-/// The tables of a node If(length > N) that gives one of two pairs of constants.
-OnnxRope DecoderReader::rope_of_condition(const OnnxNode& node, const std::string& cosines, const std::string& sines) {
-  const auto chosen = [&](const char* branch, const std::string& value) -> const OnnxTensor* {
-    const auto attribute = node.attributes.find(branch);
-    const auto output = std::find(node.outputs.begin(), node.outputs.end(), value) - node.outputs.begin();
-    if (attribute == node.attributes.end() || !attribute->second.graph) return nullptr;
-    const OnnxGraph& graph = *attribute->second.graph;
-    if (output >= std::ssize(graph.outputs)) return nullptr;
-    const std::string& name = graph.outputs[output];
-    if (const auto found = graph.initializers.find(name); found != graph.initializers.end()) return &found->second;
-    for (const OnnxNode& made : graph.nodes) {
-      const auto constant = made.attributes.find("value");
-      if (made.op == "Constant" && made.outputs.size() == 1 && made.outputs[0] == name &&
-          constant != made.attributes.end()) {
-        return constant->second.tensor.get();
-      }
-    }
-    const auto outside = walk_.graph().initializers.find(name);
-    return outside == walk_.graph().initializers.end() ? nullptr : &outside->second;
-  };
-  const OnnxNode* greater = walk_.maker(node.input(0), "Greater");
-  const auto threshold = greater ? walk_.constant_number(greater->input(1)) : std::nullopt;
-  if (!threshold || !(*threshold >= 1) || *threshold > INT32_MAX) {
-    walk_.refuse(node, "has a condition other than a length above a constant");
-  }
-  walk_.understand_all_before(greater->input(0), {"Shape", "Gather", "Cast", "ReduceSum", "Squeeze"},
-                              {"attention_mask"});
-  OnnxRope rope = whole_table(node, chosen("else_branch", cosines), chosen("else_branch", sines));
-  rope.long_table = whole_table(node, chosen("then_branch", cosines), chosen("then_branch", sines)).table;
-  rope.original_positions = static_cast<int64_t>(*threshold);
-  return rope;
-}
-
-/// Positions are an input of the graph, or (longrope) N more than it once its largest is N or more: then the tables for
-/// short texts are the first N rows and those for long ones the others.
-void DecoderReader::read_positions(const OnnxNode& node, const std::string& positions, OnnxRope& rope) {
-  if (walk_.graph().inputs.contains(positions)) {
-    if (positions != "position_ids") walk_.refuse(node, fmt::format("has positions {}", positions));
-    return;
-  }
-  const OnnxNode* sum = walk_.maker(positions, "Add");
-  const OnnxNode* product = sum ? walk_.maker(sum->input(0), "Mul") : nullptr;
-  if (!product || sum->input(1) != "position_ids" || rope.original_positions != 0) {
-    walk_.refuse(node, fmt::format("has positions {} made in a way that is not understood", positions));
-  }
-  const OnnxNode* flag = walk_.maker(product->input(0), "Cast");
-  const OnnxNode* comparison = flag ? walk_.maker(flag->input(0), "GreaterOrEqual") : nullptr;
-  const OnnxNode* largest = comparison ? walk_.maker(comparison->input(0), "ReduceMax") : nullptr;
-  const auto threshold = comparison ? walk_.constant_integers(comparison->input(1)) : std::nullopt;
-  const auto offset = walk_.constant_integers(product->input(1));
-  if (!largest || largest->input(0) != "position_ids" || !threshold || threshold->size() != 1 || threshold != offset ||
-      threshold->front() < 1 || threshold->front() >= rope.table.count) {
-    walk_.refuse(*product, "offsets positions in a way that is not understood");
-  }
-  rope.original_positions = threshold->front();
-  rope.long_table = rope.table;
-  rope.long_table.first = rope.original_positions;
-  rope.long_table.count -= rope.original_positions;
-  rope.table.count = rope.original_positions;
 }
 
 void DecoderReader::read_embeddings(const std::string& value, OnnxDecoder& decoder) {
@@ -443,6 +390,33 @@ std::string DecoderReader::read_head(const std::string& logits, OnnxDecoder& dec
   return gather->input(0);
 }
 
+/// The sum of attention and MLP, where they read the same normalized input.
+const OnnxNode* DecoderReader::parallel_sum(const std::string& branch) {
+  const OnnxNode* sum = walk_.maker(branch);
+  if (!sum || sum->op != "Add" || walk_.constant(sum->input(0)) || walk_.constant(sum->input(1))) return nullptr;
+  walk_.understand(*sum);
+  return sum;
+}
+
+/// Reads the layer before a normalized value, and returns what it reads.
+DecoderReader::Normalized DecoderReader::read_layer(const Normalized& after, OnnxLayer& layer) {
+  if (const OnnxNode* sum = parallel_sum(after.branch)) {
+    const OnnxNode* first = walk_.maker(walk_.linear(sum->input(0)).input);
+    const size_t attention = first && first->op == kMicrosoft + "GroupQueryAttention" ? 0 : 1;
+    const std::string input = read_mlp(sum->input(1 - attention), layer);
+    if (read_attention(sum->input(attention), layer) != input) {
+      walk_.refuse(*sum, "adds attention and an MLP of different inputs");
+    }
+    return normalized(input);
+  }
+  const Normalized middle = normalized(read_mlp(after.branch, layer));
+  layer.mlp_norm = middle.norm;
+  if (middle.branch.empty()) {
+    fail(ErrorKind::kUnsupported, "{}: an MLP comes before any attention", layer.down.matrix.name);
+  }
+  return normalized(read_attention(middle.branch, layer));
+}
+
 OnnxDecoder DecoderReader::read(const std::string& logits) {
   OnnxDecoder decoder;
   const auto& outputs = walk_.graph().outputs;
@@ -453,12 +427,7 @@ OnnxDecoder DecoderReader::read(const std::string& logits) {
   decoder.final_norm = below.norm;
   while (!below.branch.empty()) {
     OnnxLayer layer;
-    const Normalized middle = normalized(read_mlp(below.branch, layer));
-    layer.mlp_norm = middle.norm;
-    if (middle.branch.empty()) {
-      fail(ErrorKind::kUnsupported, "{}: an MLP comes before any attention", layer.down.matrix.name);
-    }
-    below = normalized(read_attention(middle.branch, layer));
+    below = read_layer(below, layer);
     layer.attention_norm = below.norm;
     decoder.layers.push_back(std::move(layer));
   }

@@ -11,9 +11,10 @@
 
 namespace salient::checkpoint {
 
-/// An RMS normalization with the weight that it multiplies by.
+/// A normalization with the weight that it multiplies by: of the root mean square, or (with a bias) of the layer.
 struct OnnxNorm {
   OnnxTensor weight;
+  std::optional<OnnxTensor> bias;
   float epsilon = 0;
 };
 
@@ -29,8 +30,9 @@ struct OnnxLayer {
   float soft_cap = 0;  ///< 0: none
   int64_t window = 0;  ///< a token sees itself and the window - 1 before it; 0: all before it
   std::optional<OnnxRope> rope;
-  OnnxNorm mlp_norm;
-  OnnxLinear gate, up, down;
+  std::optional<OnnxNorm> mlp_norm;  ///< none where attention and MLP read the same
+  std::optional<OnnxLinear> gate;    ///< none where the MLP is not gated
+  OnnxLinear up, down;
   std::optional<OnnxNorm> post_mlp_norm;
   std::string activation;  ///< as hidden_act names it: "silu" or "gelu_pytorch_tanh"
 };

@@ -127,6 +127,7 @@ core::QuantizedTensor unpack(const OnnxMatrix& matrix) {
   result.out_features = matrix.out_features;
   result.in_features = matrix.in_features;
   result.bits = blocks.bits;
+  result.column_input = matrix.column_input;
   result.group_size = static_cast<int>(group_size_of(blocks.block_size, matrix.in_features, matrix.name));
   const int64_t groups = result.groups();
   result.codes.resize(static_cast<size_t>(result.out_features * result.in_features));
@@ -210,6 +211,7 @@ core::DenseMatrix join_dense(const std::vector<OnnxMatrix>& parts) {
 /// True when rows of both can be rows of one matrix.
 bool fit_together(const OnnxMatrix& a, const OnnxMatrix& b) {
   if (a.in_features != b.in_features || a.quantized() != b.quantized()) return false;
+  if (a.column_input != b.column_input) return false;
   if (!a.quantized()) {
     return std::get<OnnxDense>(a.weights).tensor.type == std::get<OnnxDense>(b.weights).tensor.type;
   }

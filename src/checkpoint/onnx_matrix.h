@@ -38,8 +38,9 @@ struct OnnxMatrix {
   int64_t out_features = 0;
   int64_t in_features = 0;
   std::variant<OnnxBlocks, OnnxDense> weights;
-  int64_t stored_rows = 0;  ///< of the whole tensor
-  int64_t first_row = 0;    ///< which of them is our first
+  int64_t stored_rows = 0;                 ///< of the whole tensor
+  int64_t first_row = 0;                   ///< which of them is our first
+  std::vector<int32_t> column_input = {};  ///< of quantized weights: as core::QuantizedTensor has it
 
   bool quantized() const { return std::holds_alternative<OnnxBlocks>(weights); }
   /// Rows [first, first + count). Throws invalid_input when there are fewer.

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-/// The fields of ONNX's messages that are read, from https://github.com/onnx/onnx/blob/main/onnx/onnx.proto: a message
-/// is a struct, a field its number and the name that errors call it.
+/// The fields of ONNX's messages that are read or written, from https://github.com/onnx/onnx/blob/main/onnx/onnx.proto:
+/// a message is a struct, a field its number and the name that errors call it.
 namespace salient::checkpoint::onnx_messages {
 
 struct Field {
@@ -12,13 +12,21 @@ struct Field {
 };
 
 struct Model {
+  static constexpr Field kIrVersion{1, "ir_version"};
   static constexpr Field kProducer{2, "producer_name"};
   static constexpr Field kGraph{7, "graph"};
+  static constexpr Field kOperatorSet{8, "opset_import"};
   static constexpr Field kMetadata{14, "metadata_props"};
+};
+
+struct OperatorSet {
+  static constexpr Field kDomain{1, "domain"};
+  static constexpr Field kVersion{2, "version"};
 };
 
 struct Graph {
   static constexpr Field kNode{1, "node"};
+  static constexpr Field kName{2, "name"};
   static constexpr Field kInitializer{5, "initializer"};
   static constexpr Field kInput{11, "input"};
   static constexpr Field kOutput{12, "output"};
@@ -28,6 +36,25 @@ struct Graph {
 /// Of the inputs and outputs of a graph only the name is read.
 struct ValueInfo {
   static constexpr Field kName{1, "name"};
+  static constexpr Field kType{2, "type"};
+};
+
+struct Type {
+  static constexpr Field kTensor{1, "tensor_type"};
+};
+
+struct TensorType {
+  static constexpr Field kElement{1, "elem_type"};
+  static constexpr Field kShape{2, "shape"};
+};
+
+struct Shape {
+  static constexpr Field kDimension{1, "dim"};
+};
+
+struct Dimension {
+  static constexpr Field kSize{1, "dim_value"};
+  static constexpr Field kName{2, "dim_param"};
 };
 
 struct Node {
@@ -47,6 +74,15 @@ struct Attribute {
   static constexpr Field kTensor{5, "t"};
   static constexpr Field kGraph{6, "g"};
   static constexpr Field kIntegers{8, "ints"};
+  static constexpr Field kType{20, "type"};
+};
+
+/// AttributeProto.AttributeType.
+enum class AttributeType : int64_t {
+  kNumber = 1,
+  kInteger = 2,
+  kTensor = 4,
+  kGraph = 5,
 };
 
 struct Tensor {

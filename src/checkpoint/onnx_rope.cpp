@@ -126,15 +126,29 @@ std::vector<float> recover_frequencies(const Table& table) {
   return frequencies;
 }
 
-float plain_frequency(double theta, int64_t pair, int64_t pairs) {
-  return static_cast<float>(1 / core::power(theta, static_cast<double>(pair) / static_cast<double>(pairs)));
+/// theta^(2i / d), the reciprocal of a plain frequency, as transformers computes it.
+float plain_wavelength(double theta, int64_t pair, int64_t pairs) {
+  const auto exponent = static_cast<float>(2 * pair) / static_cast<float>(2 * pairs);
+  return static_cast<float>(core::power(theta, exponent));
 }
 
-/// What the plain frequencies of a theta are divided by.
+/// What the plain frequencies of a theta are divided by: where there is a number that gives the very frequency when
+/// transformers divides by it, that one.
 std::vector<float> divisors_of(const std::vector<float>& frequencies, double theta) {
   std::vector<float> divisors;
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    divisors.push_back(plain_frequency(theta, static_cast<int64_t>(i), std::ssize(frequencies)) / frequencies[i]);
+    const float wavelength = plain_wavelength(theta, static_cast<int64_t>(i), std::ssize(frequencies));
+    const float nearest = 1.0f / (frequencies[i] * wavelength);
+    divisors.push_back(nearest);
+    float below = nearest;
+    float above = nearest;
+    for (int step = 0; step < 4 && 1.0f / (divisors.back() * wavelength) != frequencies[i]; ++step) {
+      below = std::nextafter(below, 0.0f);
+      above = std::nextafter(above, 2 * nearest);
+      for (const float candidate : {below, above}) {
+        if (1.0f / (candidate * wavelength) == frequencies[i]) divisors.back() = candidate;
+      }
+    }
   }
   return divisors;
 }
@@ -145,7 +159,7 @@ json describe_one_table(const Table& table, const std::vector<float>& frequencie
   if (!theta) return nullptr;
   bool plain = true;
   for (int64_t i = 0; i < table.pairs() && plain; ++i) {
-    plain = row_against(table, i, plain_frequency(*theta, i, table.pairs())) < 0;
+    plain = row_against(table, i, 1 / plain_wavelength(*theta, i, table.pairs())) < 0;
   }
   if (plain) return {{"rope_theta", *theta}, {"rope_scaling", nullptr}};
   const auto llama3 = find_llama3_parameters(divisors_of(frequencies, *theta), *theta);

@@ -21,6 +21,19 @@ bool casts_to_float(const OnnxNode& node) {
   return to == OnnxElementType::kFloat || to == OnnxElementType::kFloat16 || to == OnnxElementType::kBfloat16;
 }
 
+/// True for a FusedMatMul whose only change to MatMul is that the weights are not transposed.
+bool multiplies_by_rows(const OnnxNode& node) {
+  bool rows = false;
+  for (const auto& [name, value] : node.attributes) {
+    if (name == "transB" && value.integer == 1) {
+      rows = true;
+    } else if (!(name == "alpha" && value.number == 1) && (value.integer != 0 || value.number != 0)) {
+      return false;
+    }
+  }
+  return rows;
+}
+
 }  // namespace
 
 OnnxLinear OnnxLinear::rows(int64_t first, int64_t count) const {
@@ -161,13 +174,36 @@ OnnxLinear OnnxWalk::linear_of(const OnnxNode& node, const std::string& value) {
       if (!bias || bias->elements() != found.matrix.out_features) refuse(node, "has a bias of another size than N");
       found.bias = OnnxVector{*bias, 0, bias->elements()};
     }
+    take_input_order(found);
     return found;
   }
-  if (node.op != "MatMul") refuse(node, fmt::format("makes {}, where a linear is expected", value));
+  const bool fused = node.op == kMicrosoft + "FusedMatMul";
+  if (node.op != "MatMul" && !fused) refuse(node, fmt::format("makes {}, where a linear is expected", value));
   const OnnxTensor* weights = constant(node.input(1));
   if (!weights) refuse(node, fmt::format("multiplies by {}, which is no initializer", node.input(1)));
-  found.matrix = make_dense_matrix(*weights, /*transposed=*/true, origin(node));
+  if (fused && !multiplies_by_rows(node)) refuse(node, "does more than multiply by the rows of its weights");
+  found.matrix = make_dense_matrix(*weights, /*transposed=*/!fused, origin(node));
   return found;
+}
+
+/// The inputs of a linear may have been put in another order: act-order.
+void OnnxWalk::take_input_order(OnnxLinear& linear) {
+  const OnnxNode* gather = maker(linear.input);
+  if (!gather || gather->op != "Gather" || constant(gather->input(0))) return;
+  const auto axis = gather->attributes.find("axis");
+  const auto order = constant_integers(gather->input(1));
+  const int64_t inputs = linear.matrix.in_features;
+  if (axis == gather->attributes.end() || axis->second.integer != -1 || !order || std::ssize(*order) != inputs) return;
+  std::vector<bool> seen(static_cast<size_t>(inputs));
+  for (const int64_t input : *order) {
+    if (input < 0 || input >= inputs || seen[input]) {
+      refuse(*gather, fmt::format("is expected to put {} inputs in another order", inputs));
+    }
+    seen[input] = true;
+  }
+  understand(*gather);
+  linear.matrix.column_input.assign(order->begin(), order->end());
+  linear.input = plain(gather->input(0));
 }
 
 OnnxLinear OnnxWalk::split_part(const OnnxNode& node, const std::string& value, int depth) {

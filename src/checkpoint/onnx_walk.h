@@ -67,6 +67,7 @@ class OnnxWalk {
  private:
   OnnxLinear linear_at(const std::string& value, int depth);
   OnnxLinear linear_of(const OnnxNode& node, const std::string& value);
+  void take_input_order(OnnxLinear& linear);
   OnnxLinear split_part(const OnnxNode& node, const std::string& value, int depth);
 
   const OnnxModel& model_;

@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "checkpoint/awq.h"
+#include "checkpoint/companions.h"
 #include "checkpoint/compressed_tensors.h"
 #include "core/error.h"
 
@@ -15,12 +16,6 @@ namespace {
 
 constexpr const char* kSettingsFile = "settings.json";
 constexpr uint64_t kShardBytes = uint64_t{5} * 1000 * 1000 * 1000;
-
-void write_json(const fs::path& path, const json& value) {
-  core::AtomicFile file(path);
-  file.write(value.dump(2) + "\n");
-  file.commit();
-}
 
 json read_json(const fs::path& path) {
   std::ifstream file(path);
@@ -37,15 +32,6 @@ json make_config(const Checkpoint& source, const PackedSettings& settings) {
                                       ? awq_quantization_config(settings.group_size, settings.dense_linears)
                                       : compressed_tensors_quantization_config(settings);
   return config;
-}
-
-/// Files that belong to a model without being weights, config or tokenizer.json.
-void copy_companions(const fs::path& from, const fs::path& to) {
-  if (!fs::is_directory(from)) return;
-  for (const char* name : {"special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "tokenizer.model",
-                           "vocab.json", "merges.txt", "LICENSE", "LICENSE.txt", "NOTICE"}) {
-    if (fs::exists(from / name)) fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing);
-  }
 }
 
 }  // namespace
@@ -109,14 +95,7 @@ uint64_t PackedWriter::finish(const Checkpoint& source, const PackedSettings& se
   for (const std::string& part : parts) part_paths.push_back(part_path(part));
   assemble_safetensors(part_paths, folder, kShardBytes);
   write_json(folder / "config.json", make_config(source, settings));
-  if (!source.generation_config.empty()) write_json(folder / "generation_config.json", source.generation_config);
-  if (!source.tokenizer_config.empty()) write_json(folder / "tokenizer_config.json", source.tokenizer_config);
-  if (!source.tokenizer_json.empty()) {
-    core::AtomicFile file(folder / "tokenizer.json");
-    file.write(source.tokenizer_json);
-    file.commit();
-  }
-  copy_companions(source.path, folder);
+  write_companions(source, folder);
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with("part-") || name.starts_with("note-") || name == kSettingsFile) fs::remove(entry.path());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "core/dtype.h"
@@ -151,7 +152,7 @@ bool move_zeros_to_middle(QuantizedTensor& weights) {
 }
 
 /// Rounds scales and offsets to fp16.
-void round_parameters(QuantizedTensor& weights, ZeroKind kind, const std::string& linear) {
+void round_parameters(QuantizedTensor& weights, const LinearFormat& format, const std::string& linear) {
   const auto round = [&](float value, bool divisor) {
     float rounded = round_to_half(value);
     if (divisor && rounded == 0) rounded = std::copysign(kSmallestScale, value);
@@ -161,12 +162,13 @@ void round_parameters(QuantizedTensor& weights, ZeroKind kind, const std::string
     }
     return rounded;
   };
-  if (kind == ZeroKind::kOffset && weights.offsets.empty()) {
+  if (format.zeros == ZeroKind::kOffset && weights.offsets.empty()) {
     for (size_t i = 0; i < weights.zeros.size(); ++i) {
       weights.offsets.push_back(-static_cast<float>(weights.zeros[i]) * weights.scales[i]);
     }
     weights.zeros.clear();
   }
+  if (!format.half_scales) return;
   for (float& scale : weights.scales) scale = round(scale, true);
   for (float& offset : weights.offsets) offset = round(offset, false);
 }
@@ -198,6 +200,8 @@ FittedLinear fit_linear(QuantizedTensor weights, const LinearFormat& format, con
     fail(ErrorKind::kUnsupported, "tensor {}: has {} inputs, which groups of {} do not divide", linear,
          weights.in_features, format.group_size);
   }
+  std::vector<int32_t> input_order;
+  if (format.input_order) input_order = std::exchange(weights.column_input, {});
   WeightChange change{linear, cause_of_rounding(weights, format), 0, 0};
   QuantizedTensor fitted = weights;
   if (change.cause.empty()) {
@@ -215,11 +219,13 @@ FittedLinear fit_linear(QuantizedTensor weights, const LinearFormat& format, con
   if (!change.cause.empty()) {
     fitted = round_anew(before, weights, format, linear);
   } else {
-    round_parameters(fitted, format.zeros, linear);
+    round_parameters(fitted, format, linear);
     change.cause = format.zeros == ZeroKind::kOffset ? "its scales or offsets are not fp16 numbers"
+                   : !weights.offsets.empty()        ? "its offsets become zero points"
                                                      : "its scales are not fp16 numbers";
   }
   measure(before, fitted, change);
+  fitted.column_input = std::move(input_order);
   if (change.largest_steps == 0) return {std::move(fitted), std::nullopt};
   return {std::move(fitted), std::move(change)};
 }

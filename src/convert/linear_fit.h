@@ -14,11 +14,13 @@ enum class ZeroKind {
   kOffset,   ///< an fp16 offset
 };
 
-/// What a format holds of a quantized linear. Scales are fp16, inputs are in order.
+/// What a format holds of a quantized linear.
 struct LinearFormat {
   int bits = 4;
   int group_size = 128;
   ZeroKind zeros = ZeroKind::kInteger;
+  bool half_scales = true;   ///< scales are fp16, else fp32
+  bool input_order = false;  ///< the order of inputs may be another (act-order)
 };
 
 /// How far the weights of a linear move when a format that cannot hold them takes them over.

@@ -69,6 +69,21 @@ OutputTensor make_dense_tensor(const Checkpoint& source, const std::string& name
   return make_f32_tensor(name, shape, values);
 }
 
+/// A matrix that its format does not store as rows, in the dtype that holds it.
+OutputTensor make_matrix_tensor(const std::string& name, const core::DenseMatrix& matrix) {
+  std::vector<float> values(matrix.out_features * matrix.in_features);
+  matrix.read_rows(0, matrix.out_features, values.data());
+  const std::vector<int64_t> shape = {matrix.out_features, matrix.in_features};
+  if (matrix.dtype == DType::kF32) return make_f32_tensor(name, shape, values);
+  OutputTensor tensor{name, matrix.dtype, shape, std::vector<std::byte>(values.size() * sizeof(uint16_t))};
+  for (size_t i = 0; i < values.size(); ++i) {
+    const uint16_t bits =
+        matrix.dtype == DType::kF16 ? core::float_to_half(values[i]) : core::float_to_bfloat16(values[i]);
+    std::memcpy(&tensor.bytes[i * sizeof bits], &bits, sizeof bits);
+  }
+  return tensor;
+}
+
 OutputTensor make_dequantized_tensor(const StoredQuantized& linear, const std::string& prefix) {
   std::vector<float> values(linear.out_features * linear.in_features);
   linear.read().dequantize_rows(0, linear.out_features, values.data());
@@ -97,11 +112,14 @@ PackedSettings choose_settings(const Checkpoint& source, PackedFormat format) {
   if (settings.group_size == 0) {
     fail(ErrorKind::kInvalidInput, "{}: has no quantized linears; salient quantize makes them", source.path.string());
   }
-  for (const auto& [name, stored] : source.tensors) {
-    const bool matrix = stored.view.shape.size() == 2 && name.ends_with(".weight");
-    if (!matrix || layer_of(name) == kOutside || quantized_linear(source, name)) continue;
+  const auto add_dense_linear = [&](const std::string& name) {
+    if (layer_of(name) == kOutside || quantized_linear(source, name)) return;
     settings.dense_linears.push_back(name.substr(0, name.size() - std::strlen(".weight")));
+  };
+  for (const auto& [name, stored] : source.tensors) {
+    if (stored.view.shape.size() == 2 && name.ends_with(".weight")) add_dense_linear(name);
   }
+  for (const auto& [name, matrix] : source.matrices) add_dense_linear(name);
   if (format == PackedFormat::kCompressedTensors) settings.symmetric = all_symmetric(source);
   return settings;
 }
@@ -117,6 +135,7 @@ std::map<int64_t, Part> divide(const Checkpoint& source) {
   for (const auto& [name, stored] : source.tensors) {
     if (!quantized_linear(source, name)) parts[layer_of(name)].dense.push_back(name);
   }
+  for (const auto& [name, matrix] : source.matrices) parts[layer_of(name)].dense.push_back(name);
   for (const auto& [name, linear] : source.quantized) parts[layer_of(name)].quantized.insert(name);
   return parts;
 }
@@ -139,7 +158,11 @@ std::vector<OutputTensor> make_packed_tensors(const Checkpoint& source, const st
 std::vector<OutputTensor> make_part(const Checkpoint& source, int64_t layer, const Part& part,
                                     const PackedSettings& settings, bool exact, std::vector<WeightChange>& changes) {
   std::vector<OutputTensor> tensors;
-  for (const std::string& name : part.dense) tensors.push_back(make_dense_tensor(source, name));
+  for (const std::string& name : part.dense) {
+    const auto matrix = source.matrices.find(name);
+    tensors.push_back(matrix == source.matrices.end() ? make_dense_tensor(source, name)
+                                                      : make_matrix_tensor(name, matrix->second));
+  }
   for (const std::string& prefix : part.quantized) {
     if (layer == kOutside) {
       tensors.push_back(make_dequantized_tensor(source.quantized.at(prefix), prefix));

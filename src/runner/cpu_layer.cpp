@@ -39,7 +39,7 @@ LayerExecutor::LayerExecutor(const model::DecoderSpec& spec, core::ThreadPool& p
     : spec_(spec), pool_(pool), stage_(pool) {
   for (const model::Rope& rope : spec.ropes) {
     const auto& extended = rope.has_regimes() ? rope.long_frequencies : rope.frequencies;
-    ropes_.push_back({RopeTable(rope.frequencies, rope.magnitude), RopeTable(extended, rope.magnitude)});
+    ropes_.push_back({model::RopeTable(rope.frequencies, rope.magnitude), model::RopeTable(extended, rope.magnitude)});
   }
 }
 
@@ -134,7 +134,7 @@ void LayerExecutor::turn_and_store(const CpuLayer& layer, CpuKvCache& cache, int
         normalize_heads(key, spec_.kv_heads, layer.norms.key);
         if (layer.attention.rope >= 0) {
           const RopeTables& tables = ropes_[layer.attention.rope];
-          const RopeTable& table =
+          const model::RopeTable& table =
               slice.long_rope && spec_.ropes[layer.attention.rope].has_regimes() ? tables.extended : tables.ordinary;
           const int64_t rotary_dim = spec_.ropes[layer.attention.rope].rotary_dim;
           kernels.rotate(query, table.cos(position), table.sin(position), spec_.heads, head_dim, rotary_dim);

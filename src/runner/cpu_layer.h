@@ -8,9 +8,9 @@
 #include "core/buffer.h"
 #include "core/thread_pool.h"
 #include "model/decoder.h"
+#include "model/rope_table.h"
 #include "runner/cpu_kv_cache.h"
 #include "runner/cpu_linear.h"
-#include "runner/rope_table.h"
 
 namespace salient::runner {
 
@@ -64,8 +64,8 @@ class LayerExecutor {
  private:
   /// The two tables of an embedding: for ordinary and for long texts (the same where there is one regime).
   struct RopeTables {
-    RopeTable ordinary;
-    RopeTable extended;
+    model::RopeTable ordinary;
+    model::RopeTable extended;
   };
 
   void reserve(int64_t tokens);

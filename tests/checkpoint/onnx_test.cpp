@@ -200,6 +200,34 @@ TEST_F(OnnxFolder, KnowsEmbeddingsThatAreTheHead) {
   EXPECT_EQ(rows_of(checkpoint, "model.embed_tokens", kOnnxVocabulary, 32), expected_rows("head", 0, kOnnxVocabulary));
 }
 
+TEST_F(OnnxFolder, ReadsAHeadThatMultipliesByTheRowsOfTheEmbeddings) {
+  graph_.node("/head") = {
+      "com.microsoft.FusedMatMul", "/head", {"c", "embed"}, {"logits"}, {{"transB", int64_t{1}}, {"alpha", 1.0f}}};
+  EXPECT_EQ(open().config["tie_word_embeddings"], true);
+  graph_.node("/head").attributes["alpha"] = 2.0f;
+  refuse({"node /head", "more than multiply by the rows"});
+  graph_.node("/head").attributes = {{"transB", int64_t{1}}, {"transA", int64_t{1}}};
+  refuse({"node /head", "more than multiply by the rows"});
+  graph_.node("/head").attributes = {};
+  refuse({"node /head", "more than multiply by the rows"});
+}
+
+TEST_F(OnnxFolder, ReadsInputsInTheOrderOfTheColumns) {
+  std::vector<int64_t> order;
+  for (int64_t i = 0; i < 32; ++i) order.push_back(i * 3 % 32);
+  graph_.tensors.push_back(tests::integer_tensor("order", {32}, order));
+  graph_.nodes.push_back({"Gather", "/o/order", {"attended", "order"}, {"ordered"}, {{"axis", int64_t{-1}}}});
+  graph_.node("/o").inputs[0] = "ordered";
+  const core::QuantizedTensor weights = open().quantized.at("model.layers.0.self_attn.o_proj").read();
+  EXPECT_EQ(std::vector<int64_t>(weights.column_input.begin(), weights.column_input.end()), order);
+  order[1] = 0;
+  graph_.tensor("order") = tests::integer_tensor("order", {32}, order);
+  refuse({"node /o/order (Gather)", "32 inputs in another order"});
+  order[1] = 32;
+  graph_.tensor("order") = tests::integer_tensor("order", {32}, order);
+  refuse({"node /o/order (Gather)", "32 inputs in another order"});
+}
+
 TEST_F(OnnxFolder, SaysThetaWhereItsTablesHavePlainFrequencies) {
   const json config = open().config;
   EXPECT_EQ(config["rope_theta"], 10000);
@@ -290,7 +318,7 @@ TEST_F(OnnxFolder, RefusesNodesThatItDoesNotUnderstand) {
   refuse({"node /extra (Relu)", "is not understood"});
   graph_ = DecoderGraph();
   graph_.node("/norm_b").op = "com.microsoft.SkipLayerNormalization";
-  refuse({"node /norm_b (com.microsoft.SkipLayerNormalization)", "hidden states are expected"});
+  refuse({"node /norm_b (com.microsoft.SkipLayerNormalization)", "the weight or bias \"\""});
   graph_ = DecoderGraph();
   graph_.node("/lengths/sum").op = "ReduceMax";
   refuse({"node /lengths/sum (ReduceMax)"});

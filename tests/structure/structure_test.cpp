@@ -52,7 +52,7 @@ const std::array<RestrictedHeader, 3>& restricted_headers() {
   static const std::array<RestrictedHeader, 3> headers = {{
       {std::regex("salient_rust\\.h"), {"hub", "text"}},
       {std::regex("CLI/.*"), {"cli"}},
-      {std::regex("protozero/.*"), {"checkpoint"}},
+      {std::regex("protozero/.*"), {"checkpoint", "convert"}},
   }};
   return headers;
 }

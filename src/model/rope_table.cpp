@@ -1,10 +1,10 @@
-#include "runner/rope_table.h"
+#include "model/rope_table.h"
 
 #include <utility>
 
 #include "core/math.h"
 
-namespace salient::runner {
+namespace salient::model {
 
 RopeTable::RopeTable(std::vector<float> frequencies, float magnitude)
     : frequencies_(std::move(frequencies)), magnitude_(magnitude) {}
@@ -20,4 +20,4 @@ void RopeTable::grow(int64_t count) {
   }
 }
 
-}  // namespace salient::runner
+}  // namespace salient::model

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace salient::runner {
+namespace salient::model {
 
 /// cos and sin of a rotary embedding's angles by position, grown as positions are asked for. Angles are rounded to
 /// fp32, as the reference implementation rounds them.
@@ -26,4 +26,4 @@ class RopeTable {
   std::vector<float> sin_;
 };
 
-}  // namespace salient::runner
+}  // namespace salient::model

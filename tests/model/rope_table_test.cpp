@@ -1,10 +1,10 @@
-#include "runner/rope_table.h"
+#include "model/rope_table.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-namespace salient::runner {
+namespace salient::model {
 namespace {
 
 TEST(RopeTable, HoldsTheAnglesOfItsFrequencies) {
@@ -25,4 +25,4 @@ TEST(RopeTable, HoldsTheAnglesOfItsFrequencies) {
 }
 
 }  // namespace
-}  // namespace salient::runner
+}  // namespace salient::model

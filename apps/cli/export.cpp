@@ -20,7 +20,7 @@ struct Flags {
 
 void run(const Flags& flags) {
   const Interrupt interrupt;
-  const auto decoder = open_decoder(flags.model);
+  const auto decoder = open_decoder(flags.model, interrupt.token());
   const convert::ExportReport report = convert::export_packed(
       decoder->checkpoint(), {packed_format(flags.format), flags.output, show_progress(), interrupt.token()});
   if (!flags.json) {
@@ -43,7 +43,8 @@ void add_export(CLI::App& program) {
       "export",
       "Write a quantized model in another format, every weight exactly as it is; what the format cannot hold is an "
       "error");
-  command->add_option("MODEL", flags->model, "Model folder whose linears are quantized")->required();
+  command->add_option("MODEL", flags->model, "Model folder (or name on the hub) whose linears are quantized")
+      ->required();
   add_format_option(*command, flags->format);
   add_option(*command, "--output", flags->output, "Folder to write; must not exist")->required();
   add_flag(*command, "--json", flags->json, "Print JSON");

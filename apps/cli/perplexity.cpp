@@ -48,8 +48,8 @@ evaluate::Recipe make_recipe(const Flags& flags) {
 
 /// Weights stay in memory where they fit beside what else is needed, else each layer is read when its turn comes.
 std::unique_ptr<runner::CpuRunner> make_runner(const std::filesystem::path& path, const Flags& flags,
-                                               core::ThreadPool& pool) {
-  const auto decoder = open_decoder(path);
+                                               core::ThreadPool& pool, const std::stop_token& stop) {
+  const auto decoder = open_decoder(path, stop);
   const uint64_t needed = resident_bytes(*decoder);
   const uint64_t available = core::os::available_memory();
   const bool fits = needed < available / 10 * 8;
@@ -97,8 +97,8 @@ void run(const Flags& flags) {
   const Interrupt interrupt;
   const evaluate::Recipe recipe = make_recipe(flags);
   core::ThreadPool pool(flags.run.threads);
-  const auto model = make_runner(flags.run.model, flags, pool);
-  const auto base = flags.base.empty() ? nullptr : make_runner(flags.base, flags, pool);
+  const auto model = make_runner(flags.run.model, flags, pool, interrupt.token());
+  const auto base = flags.base.empty() ? nullptr : make_runner(flags.base, flags, pool, interrupt.token());
   evaluate::check_window(*model, recipe);
   if (base) evaluate::check_window(*base, recipe);
   const text::Tokenizer tokenizer = open_tokenizer(model->decoder().checkpoint());

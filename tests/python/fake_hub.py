@@ -73,9 +73,10 @@ class FakeHub:
         if path.startswith("/api/models/"):
             return self.answer_api(request, path.removeprefix("/api/models/"))
         for name, files in self.models.items():
-            prefix = f"/{name}/resolve/{COMMIT}/"
-            if path.startswith(prefix) and path.removeprefix(prefix) in files:
-                return self.answer_file(request, name, path.removeprefix(prefix))
+            for revision in (COMMIT, "main"):
+                file = path.removeprefix(f"/{name}/resolve/{revision}/")
+                if file in files:
+                    return self.answer_file(request, name, file)
         return send(request, 404, b"", {"X-Error-Code": "EntryNotFound"})
 
     def answer_api(self, request, path):
@@ -112,7 +113,7 @@ class FakeHub:
             return send(request, 302, b"", headers)
         content = self.wrong.get(path, content)
         first = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
-        headers = {"ETag": f'"{etag_of(content)}"'}
+        headers = {"ETag": f'"{etag_of(content)}"', "X-Repo-Commit": COMMIT}
         if first:
             headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
         body = content[first:]

@@ -35,9 +35,7 @@ const std::map<std::string, std::set<std::string>>& layer_table() {
       {"quantize", {"core", "checkpoint", "model", "kernels", "runner"}},
       {"convert", {"core", "checkpoint", "model"}},
       {"evaluate", {"core", "kernels", "runner", "text", "hub"}},
-      {"cli",
-       {"core", "checkpoint", "hub", "text", "model", "kernels", "runner", "generate", "quantize", "convert",
-        "evaluate"}},
+      {"cli", {"core", "checkpoint", "hub", "text", "model", "kernels", "runner", "generate", "quantize", "convert", "evaluate"}},
   };
   return table;
 }

@@ -122,21 +122,20 @@ fs::path locate_model(const fs::path& model, const std::stop_token& stop) {
 void add_pull(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand("pull", "Download a model into the cache that Hugging Face tools share");
-  command
-      ->add_option("NAME", flags->name,
-                   "OWNER/NAME[@revision][/SUB/FOLDER], OWNER/NAME/FILE.gguf, or a short name: " + known_names())
+  command->add_option("NAME", flags->name, "OWNER/NAME[@revision][/SUB/FOLDER], OWNER/NAME/FILE.gguf, or a short name")
       ->required();
   add_option(*command, "--device", flags->variant.device, "Of a short name's quantized variant: cpu or dml")
       ->check(CLI::IsMember({"cpu", "dml"}));
   add_flag(*command, "--base", flags->variant.base, "Of a short name: the model before quantization");
   add_flag(*command, "--json", flags->json, "Print JSON instead of the path");
-  command->footer(
-      "An interrupted pull goes on where it was. These variables are obeyed:\n"
-      "HF_TOKEN                the access token, for gated and private models\n"
-      "HF_HUB_CACHE, HF_HOME   where models are kept\n"
-      "HF_ENDPOINT             another hub\n"
-      "HF_HUB_OFFLINE=1        use only what is in the cache\n"
-      "SALIENT_STALL_TIMEOUT   seconds after which a silent server is asked again (30)");
+  command->footer("Short names: " + known_names() +
+                  ".\n"
+                  "An interrupted pull goes on where it was. These variables are obeyed:\n"
+                  "HF_TOKEN                the access token, for gated and private models\n"
+                  "HF_HUB_CACHE, HF_HOME   where models are kept\n"
+                  "HF_ENDPOINT             another hub\n"
+                  "HF_HUB_OFFLINE=1        use only what is in the cache\n"
+                  "SALIENT_STALL_TIMEOUT   seconds after which a silent server is asked again (30)");
   command->callback([flags] { run(*flags); });
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <stop_token>
 
 namespace salient::core {
 
@@ -16,6 +17,8 @@ class FileLock {
 
   /// Takes the lock when nobody holds it; says whether it is held now.
   bool try_lock();
+  /// Waits until nobody else holds the lock, and takes it; false when `stop` was requested before that.
+  bool lock(const std::stop_token& stop);
 
  private:
   std::filesystem::path path_;

@@ -45,7 +45,8 @@ bool report(void* context, uint64_t done, uint64_t total) {
 /// Whether another try may have another outcome. 416 means that the partial file was of no use, and that it is gone.
 bool may_change(const TransferOutcome& outcome) {
   const int status = outcome.status;
-  return !outcome.local_failure && (status < 400 || status >= 500 || status == 408 || status == 416 || status == 429);
+  return !outcome.local_failure && !outcome.wrong_answer &&
+         (status < 400 || status >= 500 || status == 408 || status == 416 || status == 429);
 }
 
 void wait(std::chrono::milliseconds time, const std::stop_token& stop) {
@@ -60,7 +61,8 @@ void wait(std::chrono::milliseconds time, const std::stop_token& stop) {
 
 TransferOutcome to_outcome(bool done, const salient_http_answer& answer, salient_text error) {
   return {.done = done,
-          .local_failure = answer.local_failure,
+          .local_failure = !done && answer.failure == salient_failure_local,
+          .wrong_answer = !done && answer.failure == salient_failure_answer,
           .status = answer.status,
           .error = done ? std::string() : take(error),
           .error_code = take(answer.error_code),

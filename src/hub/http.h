@@ -24,6 +24,7 @@ struct TransferOptions {
 struct TransferOutcome {
   bool done = false;
   bool local_failure = false;  ///< a file of this machine could not be written
+  bool wrong_answer = false;   ///< the server sends other things than were asked for
   int status = 0;              ///< of the server's last answer; 0: there was none
   std::string error;           ///< why it is not done: "the server answered 404 Not Found"
   std::string error_code;      ///< the hub's own name for what is wrong: "GatedRepo"

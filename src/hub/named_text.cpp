@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/file_lock.h"
 #include "core/os.h"
 #include "hub/archive.h"
 #include "hub/download.h"
@@ -50,6 +51,15 @@ void fetch(const TextSource& source, const std::string& sha256, const fs::path& 
   unpack(archive, source.kind, path, sha256);
 }
 
+/// Held by the process that downloads a text.
+fs::path lock_of(const std::string& file) {
+  const fs::path folder = core::os::cache_folder() / "locks";
+  if (std::error_code error; fs::create_directories(folder, error), error) {
+    fail(ErrorKind::kInvalidInput, "{}: the folder cannot be made: {}", folder.string(), error.message());
+  }
+  return folder / (file + ".lock");
+}
+
 /// Asks one source after another; what all of them answered is in the sentence.
 void fetch_from_any(const KnownText& text, const fs::path& path, const core::ProgressCallback& progress,
                     const std::stop_token& stop) {
@@ -85,6 +95,9 @@ fs::path locate_text(const std::string& name, const fs::path& data_dir, const co
     return path;
   }
   const fs::path path = core::os::cache_folder() / "texts" / text->file;
+  if (fs::exists(path)) return path;
+  core::FileLock lock(lock_of(text->file));
+  if (!lock.lock(stop)) fail(ErrorKind::kCancelled, "{}: the download was interrupted", text->file);
   if (!fs::exists(path)) fetch_from_any(*text, path, progress, stop);
   return path;
 }

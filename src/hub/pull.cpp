@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -61,16 +60,9 @@ class SharedProgress {
 };
 
 /// Waits until no other process downloads the same.
-void take_lock(core::FileLock& lock, const std::string& path, const std::stop_token& stop) {
-  std::mutex mutex;
-  std::condition_variable_any wake;
-  while (!lock.try_lock()) {
-    std::unique_lock held(mutex);
-    wake.wait_for(held, stop, std::chrono::milliseconds(100), [] { return false; });
-    if (stop.stop_requested()) {
-      fail(ErrorKind::kCancelled, "{}: the download was interrupted while another process downloads this file", path);
-    }
-  }
+void take_lock(core::FileLock& lock, const std::string& name, const std::stop_token& stop) {
+  if (lock.lock(stop)) return;
+  fail(ErrorKind::kCancelled, "{}: the download was interrupted while another process has it under way", name);
 }
 
 void check_content(const fs::path& path, const RemoteFile& file, const std::string& url) {

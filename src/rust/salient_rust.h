@@ -62,10 +62,17 @@ typedef struct {
   void* context;
 } salient_http_request;
 
+/* Whose fault it is that a transfer is not done. */
+typedef enum {
+  salient_failure_network = 0, /* another try may succeed, if the status allows it */
+  salient_failure_answer = 1,  /* the server answers other things than were asked for */
+  salient_failure_local = 2,   /* a file of this machine cannot be written */
+} salient_failure;
+
 /* What the server said last. It is filled in on failure too; the caller frees its texts. */
 typedef struct {
   uint16_t status;         /* 0 when there was no answer */
-  bool local_failure;      /* a file of this machine cannot be written */
+  uint8_t failure;         /* a salient_failure */
   uint64_t retry_after;    /* the seconds the server asks to wait; 0 when it does not */
   salient_text link;       /* the header Link */
   salient_text error_code; /* the header X-Error-Code */

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <thread>
 
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
@@ -19,6 +20,18 @@ TEST(FileLock, IsHeldByOneUntilItIsReleased) {
   EXPECT_FALSE(second.try_lock());
   first.reset();
   EXPECT_TRUE(second.try_lock());
+}
+
+TEST(FileLock, IsWaitedForUntilItIsReleasedOrTheWaitIsStopped) {
+  const tests::TemporaryFolder folder;
+  std::optional<FileLock> first(folder.path() / "lock");
+  FileLock second(folder.path() / "lock");
+  ASSERT_TRUE(first->lock({}));
+  std::stop_source source;
+  source.request_stop();
+  EXPECT_FALSE(second.lock(source.get_token()));
+  const std::jthread waiting([&] { EXPECT_TRUE(second.lock({})); });
+  first.reset();
 }
 
 TEST(FileLock, NamesAFileThatCannotBeMade) {

@@ -17,6 +17,10 @@ use crate::watch::{Progress, Watch, WatchingConnector};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const MOST_REDIRECTS: usize = 10;
 
+// The salient_failure of `salient_rust.h`; 0 is the network's.
+const FAILURE_OF_ANSWER: u8 = 1;
+const FAILURE_OF_LOCAL_FILE: u8 = 2;
+
 /// The request of `salient_rust.h`.
 #[repr(C)]
 pub struct CRequest {
@@ -33,7 +37,7 @@ pub struct CRequest {
 #[repr(C)]
 pub struct CAnswer {
     status: u16,
-    local_failure: bool,
+    failure: u8,
     retry_after: u64,
     link: Text,
     error_code: Text,
@@ -44,7 +48,7 @@ pub struct CAnswer {
 #[derive(Default)]
 struct Answer {
     status: u16,
-    local_failure: bool,
+    failure: u8,
     retry_after: u64,
     link: String,
     error_code: String,
@@ -56,7 +60,7 @@ impl From<Answer> for CAnswer {
     fn from(answer: Answer) -> Self {
         CAnswer {
             status: answer.status,
-            local_failure: answer.local_failure,
+            failure: answer.failure,
             retry_after: answer.retry_after,
             link: answer.link.into(),
             error_code: answer.error_code.into(),
@@ -172,11 +176,14 @@ fn send(request: &Request, method: &str, from: u64, answer: &mut Answer) -> Resu
             return Ok(response);
         }
         let location = header(headers, "Location");
+        answer.failure = FAILURE_OF_ANSWER;
         if location.is_empty() {
             return Err(format!("the server answered {} without saying where to", response.status()));
         }
         url = resolve(&url, location)?;
+        answer.failure = 0;
     }
+    answer.failure = FAILURE_OF_ANSWER;
     Err(format!("the server redirects more than {MOST_REDIRECTS} times"))
 }
 
@@ -190,6 +197,7 @@ fn get(request: &Request, most_bytes: u64, answer: &mut Answer) -> Result<String
     let reader = response.body_mut().with_config().limit(u64::MAX).reader();
     reader.take(most_bytes + 1).read_to_end(&mut bytes).map_err(sentence)?;
     if bytes.len() as u64 > most_bytes {
+        answer.failure = FAILURE_OF_ANSWER;
         return Err(format!("the answer is larger than {most_bytes} bytes"));
     }
     String::from_utf8(bytes).map_err(|_| "the answer is not UTF-8".to_string())
@@ -217,10 +225,11 @@ fn download(request: &Request, path: &str, expected: u64, answer: &mut Answer) -
     let mut done = if resumed { have } else { 0 };
     let total = length.map_or(expected, |length| done + length);
     if expected > 0 && total != expected {
+        answer.failure = FAILURE_OF_ANSWER;
         return Err(format!("the server sends {total} bytes, expected {expected}"));
     }
     let mut local = |error: std::io::Error| {
-        answer.local_failure = true;
+        answer.failure = FAILURE_OF_LOCAL_FILE;
         format!("{path}: cannot be written: {error}")
     };
     let mut file = OpenOptions::new()

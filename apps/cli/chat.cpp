@@ -55,7 +55,7 @@ void print_speed(const generate::Reply& reply) {
 void run(const Flags& flags) {
   generate::check(flags.sampling.options);
   core::ThreadPool pool(flags.run.threads);
-  const auto decoder = open_decoder(flags.run.model);
+  const auto decoder = open_decoder(flags.run.model, Interrupt().token());
   const checkpoint::Checkpoint& checkpoint = decoder->checkpoint();
   const text::Tokenizer tokenizer = open_tokenizer(checkpoint);
   const text::ChatTemplate chat(checkpoint.tokenizer_config, checkpoint.path.string());

@@ -6,6 +6,8 @@ namespace salient::cli {
 
 // Each adds one command to the program: its flags, its help and what it does. A command runs in its callback and
 // reports failure by throwing core::Error.
+void add_pull(CLI::App& program);
+void add_models(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_quantize(CLI::App& program);
 void add_export(CLI::App& program);

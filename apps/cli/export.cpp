@@ -70,8 +70,8 @@ Written write_packed(const Flags& flags, const model::Decoder& decoder, const In
 /// KL(source || written) on text that the source writes, with fp32 activations, so that it is the weights' alone.
 evaluate::Divergence measure_divergence(const Flags& flags, const Interrupt& interrupt) {
   core::ThreadPool pool(flags.threads);
-  const auto source = make_scoring_runner(flags.model, true, pool);
-  const auto written = make_scoring_runner(flags.output, true, pool);
+  const auto source = make_scoring_runner(flags.model, true, pool, interrupt.token());
+  const auto written = make_scoring_runner(flags.output, true, pool, interrupt.token());
   evaluate::Recipe recipe = evaluate::find_recipe("paper");
   constexpr int64_t kWindow = 512;
   recipe.window = recipe.stride = std::min(kWindow, source->decoder().spec().max_positions);
@@ -109,7 +109,7 @@ void print_changes(const std::vector<convert::WeightChange>& changes) {
 
 void run(const Flags& flags) {
   const Interrupt interrupt;
-  const auto decoder = open_decoder(flags.model);
+  const auto decoder = open_decoder(flags.model, interrupt.token());
   const auto write = flags.format == "gguf" ? write_gguf : flags.format == "onnx" ? write_onnx : write_packed;
   const Written written = write(flags, *decoder, interrupt);
   if (!flags.json) {
@@ -144,7 +144,7 @@ void add_export(CLI::App& program) {
       "export",
       "Write a model in another format. Every quantized weight stays as it is where the format can hold it; else the "
       "linears that change are named, with how far they moved and the KL divergence from the source");
-  command->add_option("MODEL", flags->model, "Model folder or GGUF file")->required();
+  command->add_option("MODEL", flags->model, kModelHelp)->required();
   add_option(*command, "--format", flags->format,
              "awq (AutoAWQ) or compressed-tensors, whose linears must be quantized already, gguf, or onnx (a folder of "
              "ONNX Runtime's generate() API)")

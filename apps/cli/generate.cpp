@@ -57,7 +57,7 @@ void run(Flags& flags) {
   if (flags.prompt == "-") flags.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
   generate::check(flags.sampling.options);
   core::ThreadPool pool(flags.run.threads);
-  const auto decoder = open_decoder(flags.run.model);
+  const auto decoder = open_decoder(flags.run.model, interrupt.token());
   const text::Tokenizer tokenizer = open_tokenizer(decoder->checkpoint());
   const std::vector<int32_t> prompt = encode_prompt(flags, decoder->checkpoint(), tokenizer);
   runner::CpuRunner runner(decoder, pool, {.progress = show_progress_on_terminal()});

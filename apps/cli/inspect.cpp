@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "cli/model.h"
 
 namespace salient::cli {
@@ -131,11 +132,12 @@ void add_inspect(CLI::App& program) {
   };
   auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand("inspect", "Say what a model is, without loading it");
-  command->add_option("MODEL", flags->model, "Model folder or GGUF file")->required();
+  command->add_option("MODEL", flags->model, kModelHelp)->required();
   add_flag(*command, "--tensors", flags->tensors, "List every tensor: how it is stored and how it will be run");
   add_flag(*command, "--json", flags->json, "Print JSON");
   command->callback([flags] {
-    const auto decoder = open_decoder(flags->model);
+    const Interrupt interrupt;
+    const auto decoder = open_decoder(flags->model, interrupt.token());
     const json description = describe_model(decoder->checkpoint(), decoder->spec(), flags->tensors);
     if (flags->json) {
       print_json(description);

@@ -21,10 +21,13 @@ int run(int argc, char** argv) {
   program.require_subcommand(0, 1);  // with one required, an unknown name would be called a missing one
   program.get_formatter()->column_width(34);
   program.footer(
-      "MODEL is a Hugging Face folder (safetensors: dense, AutoAWQ, GPTQ or compressed-tensors) or a\n"
-      "GGUF file.\n"
+      "MODEL is a Hugging Face folder (safetensors: dense, AutoAWQ, GPTQ or compressed-tensors), an ONNX\n"
+      "folder of the generate() API, a GGUF file, or the name of a model on the hub (see pull --help),\n"
+      "which is downloaded first when it is not in the cache.\n"
       "Every flag can be given as an environment variable too: --max-tokens is SALIENT_MAX_TOKENS.\n"
       "SALIENT_ISA=scalar|avx2|avx512vnni forces an instruction set.");
+  salient::cli::add_pull(program);
+  salient::cli::add_models(program);
   salient::cli::add_inspect(program);
   salient::cli::add_quantize(program);
   salient::cli::add_export(program);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "cli/pull.h"
 #include "core/error.h"
 #include "core/os.h"
 #include "kernels/kernels.h"
@@ -39,7 +40,7 @@ CLI::Option* add_flag(CLI::App& command, const std::string& name, bool& value, c
 }
 
 void RunFlags::add_to(CLI::App& command) {
-  command.add_option("MODEL", model, "Model folder or GGUF file")->required();
+  command.add_option("MODEL", model, kModelHelp)->required();
   add_option(command, "--threads", threads, "Threads; 0: all CPUs this process may use")->check(CLI::Range(0, 1024));
 }
 
@@ -60,8 +61,8 @@ checkpoint::PackedFormat packed_format(const std::string& format) {
   return format == "awq" ? checkpoint::PackedFormat::kAwq : checkpoint::PackedFormat::kCompressedTensors;
 }
 
-std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& path) {
-  auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(path));
+std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& model, const std::stop_token& stop) {
+  auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(locate_model(model, stop)));
   return std::make_shared<model::Decoder>(std::move(checkpoint));
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 #include "checkpoint/packed_writer.h"
@@ -30,6 +31,9 @@ CLI::Option* add_option(CLI::App& command, const std::string& name, T& value, co
 CLI::Validator at_least(int64_t least);
 CLI::Option* add_flag(CLI::App& command, const std::string& name, bool& value, const std::string& help);
 
+/// What the help calls MODEL.
+inline constexpr const char* kModelHelp = "Model folder, GGUF file, or name on the hub";
+
 /// The flags of every command that runs a model.
 struct RunFlags {
   std::filesystem::path model;
@@ -46,7 +50,8 @@ struct SamplingFlags {
 void add_format_option(CLI::App& command, std::string& format);
 checkpoint::PackedFormat packed_format(const std::string& format);
 
-std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& path);
+/// Opens the model at a path, or of a name (see `locate_model`).
+std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& model, const std::stop_token& stop);
 
 /// The bytes a resident runner of this model takes, KV pages not counted.
 uint64_t resident_bytes(const model::Decoder& decoder);

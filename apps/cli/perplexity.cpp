@@ -59,8 +59,9 @@ void run(const Flags& flags) {
   const Interrupt interrupt;
   const evaluate::Recipe recipe = make_recipe(flags);
   core::ThreadPool pool(flags.run.threads);
-  const auto model = make_scoring_runner(flags.run.model, flags.exact, pool);
-  const auto base = flags.base.empty() ? nullptr : make_scoring_runner(flags.base, flags.exact, pool);
+  const auto model = make_scoring_runner(flags.run.model, flags.exact, pool, interrupt.token());
+  const auto base =
+      flags.base.empty() ? nullptr : make_scoring_runner(flags.base, flags.exact, pool, interrupt.token());
   evaluate::check_window(*model, recipe);
   if (base) evaluate::check_window(*base, recipe);
   const text::Tokenizer tokenizer = open_tokenizer(model->decoder().checkpoint());

@@ -157,7 +157,7 @@ std::set<std::string_view> block_formats(const checkpoint::Checkpoint& checkpoin
 void run(Flags& flags) {
   const Interrupt interrupt;
   core::ThreadPool pool(flags.run.threads);
-  const auto decoder = open_decoder(flags.run.model);
+  const auto decoder = open_decoder(flags.run.model, interrupt.token());
   const Sizes before = sizes_of(decoder->checkpoint());
 
   quantize::check_quantizable(*decoder, flags.options);

@@ -11,8 +11,8 @@
 namespace salient::cli {
 
 std::unique_ptr<runner::CpuRunner> make_scoring_runner(const std::filesystem::path& path, bool exact,
-                                                       core::ThreadPool& pool) {
-  const auto decoder = open_decoder(path);
+                                                       core::ThreadPool& pool, const std::stop_token& stop) {
+  const auto decoder = open_decoder(path, stop);
   const uint64_t needed = resident_bytes(*decoder);
   const uint64_t available = core::os::available_memory();
   const bool fits = needed < available / 10 * 8;

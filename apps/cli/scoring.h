@@ -14,7 +14,7 @@ namespace salient::cli {
 /// A runner that scores text. Weights stay in memory where they fit beside what else is needed, else each layer is read
 /// when its turn comes. `exact` keeps activations, keys and values in fp32.
 std::unique_ptr<runner::CpuRunner> make_scoring_runner(const std::filesystem::path& path, bool exact,
-                                                       core::ThreadPool& pool);
+                                                       core::ThreadPool& pool, const std::stop_token& stop);
 
 /// `windows` x `tokens` tokens that the model writes by itself, with other seeds than calibration's.
 std::vector<int32_t> write_scoring_text(runner::CpuRunner& writer, int64_t windows, int64_t tokens,

@@ -357,7 +357,8 @@ class Translator {
 }  // namespace
 
 bool is_onnx_folder(const fs::path& path) {
-  return fs::exists(path / "genai_config.json") && !fs::exists(path / "config.json");
+  return fs::exists(path / "genai_config.json") && !fs::exists(path / "model.safetensors") &&
+         !fs::exists(path / "model.safetensors.index.json");
 }
 
 Checkpoint open_onnx_folder(const fs::path& folder) {

@@ -6,8 +6,8 @@
 
 namespace salient::checkpoint {
 
-/// True for a folder of ONNX Runtime's generate() API: it has a genai_config.json and no config.json, which a Hugging
-/// Face folder has.
+/// True for a folder of ONNX Runtime's generate() API: it has a genai_config.json and no safetensors. Published ones
+/// may have a config.json beside it.
 bool is_onnx_folder(const std::filesystem::path& path);
 
 /// Opens such a folder: genai_config.json, the graph that it names as the decoder, and the tokenizer's files. What the

@@ -25,6 +25,8 @@ int usable_cpus();
 bool is_terminal(int stream);
 /// The bytes of physical memory that can be used without swapping, within the cgroup's limit.
 uint64_t available_memory();
+/// Where programs keep what they can get again: $XDG_CACHE_HOME or ~/.cache; empty when neither is known.
+std::filesystem::path shared_cache_folder();
 /// Where downloads and derived data of this user are kept: $SALIENT_CACHE, or the platform's cache folder
 /// with "salient" under it.
 std::filesystem::path cache_folder();

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 
 #include "core/buffer.h"
 #include "core/error.h"
+#include "core/file_lock.h"
 #include "core/mapped_file.h"
 #include "core/os.h"
 
@@ -76,6 +78,21 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
 
 MappedFile::~MappedFile() {
   if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+FileLock::FileLock(const fs::path& path) : path_(path) {
+  handle_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (handle_ < 0) fail_with_errno(path, "cannot be opened");
+}
+
+FileLock::~FileLock() {
+  ::close(handle_);
+}
+
+bool FileLock::try_lock() {
+  if (::flock(handle_, LOCK_EX | LOCK_NB) == 0) return true;
+  if (errno == EWOULDBLOCK || errno == EINTR) return false;
+  fail_with_errno(path_, "cannot be locked");
 }
 
 std::byte* allocate_pages(size_t bytes) {
@@ -173,10 +190,15 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
+fs::path shared_cache_folder() {
+  if (const std::string xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) return xdg;
+  if (const std::string home = environment("HOME"); !home.empty()) return fs::path(home) / ".cache";
+  return {};
+}
+
 fs::path cache_folder() {
   if (const std::string own = environment("SALIENT_CACHE"); !own.empty()) return own;
-  if (const std::string xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) return fs::path(xdg) / "salient";
-  if (const std::string home = environment("HOME"); !home.empty()) return fs::path(home) / ".cache" / "salient";
+  if (const fs::path shared = shared_cache_folder(); !shared.empty()) return shared / "salient";
   fail(ErrorKind::kNotFound, "no cache folder: set SALIENT_CACHE, XDG_CACHE_HOME or HOME");
 }
 

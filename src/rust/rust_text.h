@@ -4,13 +4,13 @@
 
 #include <string>
 
-namespace salient::text {
+namespace salient::rust {
 
-/// Copies text of the Rust crate and gives it back.
+/// Copies a text of the crate and gives it back.
 inline std::string take(salient_text text) {
   std::string copy(text.data, text.size);
   salient_text_free(text);
   return copy;
 }
 
-}  // namespace salient::text
+}  // namespace salient::rust

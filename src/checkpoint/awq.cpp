@@ -19,14 +19,39 @@ namespace {
 /// Nibble k of a packed word holds output kOrder[k] of its eight.
 constexpr std::array<int, 8> kOrder = {0, 2, 4, 6, 1, 3, 5, 7};
 
-/// Calls visit(row, column, nibble) for the nibbles of a packed tensor [rows, columns / 8] of 32-bit words.
-template <typename Visit>
-void for_each_nibble(const std::byte* words, int64_t rows, int64_t columns, Visit visit) {
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t block = 0; block < columns / 8; ++block) {
-      uint32_t word;
-      std::memcpy(&word, words + (row * (columns / 8) + block) * 4, sizeof word);
-      for (int k = 0; k < 8; ++k) visit(row, block * 8 + kOrder[k], static_cast<uint8_t>(word >> (4 * k) & 15));
+/// Turns the rows of an 8x8 matrix of bytes, each a word with its first column lowest, into its columns.
+void transpose(std::array<uint64_t, 8>& rows) {
+  const auto swap_blocks = [&](int distance, int bits, uint64_t mask) {
+    for (int i = 0; i < 8; ++i) {
+      if ((i & distance) != 0) continue;
+      const uint64_t difference = (rows[i] >> bits ^ rows[i + distance]) & mask;
+      rows[i] ^= difference << bits;
+      rows[i + distance] ^= difference;
+    }
+  };
+  swap_blocks(1, 8, 0x00ff00ff00ff00ff);
+  swap_blocks(2, 16, 0x0000ffff0000ffff);
+  swap_blocks(4, 32, 0x00000000ffffffff);
+}
+
+/// Columns [first, first + count), multiples of 8, of packed words [rows, columns / 8], as rows of codes
+/// [count, rows].
+void unpack_columns(const std::byte* words, int64_t rows, int64_t columns, int64_t first, int64_t count,
+                    uint8_t* codes) {
+  constexpr int64_t kRows = 8;
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t here = std::min(kRows, rows - row);
+    for (int64_t column = first; column < first + count; column += 8) {
+      std::array<uint64_t, 8> block{};
+      for (int64_t i = 0; i < here; ++i) {
+        uint32_t word;
+        std::memcpy(&word, words + ((row + i) * (columns / 8) + column / 8) * 4, sizeof word);
+        block[i] = spread_nibbles(word);
+      }
+      transpose(block);
+      for (int k = 0; k < 8; ++k) {
+        std::memcpy(codes + (column - first + kOrder[k]) * rows + row, &block[k], static_cast<size_t>(here));
+      }
     }
   }
 }
@@ -45,30 +70,38 @@ OutputTensor pack_nibbles(std::string name, int64_t rows, int64_t columns, Nibbl
   return tensor;
 }
 
+/// Outputs [first, first + count), of which both are multiples of 8.
 core::QuantizedTensor unpack(const AwqSettings& settings, const StoredTensor& qweight, const StoredTensor& qzeros,
-                             const StoredTensor& scales) {
+                             const StoredTensor& scales, int64_t first, int64_t count) {
   core::QuantizedTensor weights;
   weights.bits = settings.bits;
   weights.group_size = settings.group_size;
   weights.in_features = qweight.view.shape[0];
-  weights.out_features = qweight.view.shape[1] * 8;
+  weights.out_features = count;
   const int64_t groups = weights.groups();
-  const int64_t outs = weights.out_features;
-  weights.codes.resize(outs * weights.in_features);
-  weights.zeros.resize(outs * groups);
-  weights.scales.resize(outs * groups);
-  for_each_nibble(qweight.view.bytes.data(), weights.in_features, outs,
-                  [&](int64_t in, int64_t out, uint8_t code) { weights.codes[out * weights.in_features + in] = code; });
-  for_each_nibble(qzeros.view.bytes.data(), groups, outs,
-                  [&](int64_t group, int64_t out, uint8_t zero) { weights.zeros[out * groups + group] = zero; });
+  const int64_t outs = qweight.view.shape[1] * 8;
+  weights.codes.resize(count * weights.in_features);
+  weights.zeros.resize(count * groups);
+  weights.scales.resize(count * groups);
+  unpack_columns(qweight.view.bytes.data(), weights.in_features, outs, first, count, weights.codes.data());
+  unpack_columns(qzeros.view.bytes.data(), groups, outs, first, count, weights.zeros.data());
   for (int64_t group = 0; group < groups; ++group) {
-    for (int64_t out = 0; out < outs; ++out) {
+    for (int64_t out = 0; out < count; ++out) {
       uint16_t bits;
-      std::memcpy(&bits, scales.view.bytes.data() + (group * outs + out) * 2, sizeof bits);
+      std::memcpy(&bits, scales.view.bytes.data() + (group * outs + first + out) * 2, sizeof bits);
       weights.scales[out * groups + group] = core::half_to_float(bits);
     }
   }
   return weights;
+}
+
+/// Outputs [first, first + count), whatever they are: those of whole words are unpacked.
+core::QuantizedTensor unpack_rows(const AwqSettings& settings, const StoredTensor& qweight, const StoredTensor& qzeros,
+                                  const StoredTensor& scales, int64_t first, int64_t count) {
+  const int64_t begin = first / 8 * 8;
+  const int64_t end = (first + count + 7) / 8 * 8;
+  core::QuantizedTensor weights = unpack(settings, qweight, qzeros, scales, begin, end - begin);
+  return begin == first && end == first + count ? weights : weights.rows(first - begin, count);
 }
 
 /// Some readers of a folder without zero points take what is stored, others take 8 whatever is stored.
@@ -117,8 +150,8 @@ StoredQuantized describe_awq_linear(const Checkpoint& checkpoint, const std::str
   const auto& qzeros = checked_tensor(checkpoint, prefix + ".qzeros", DType::kI32, {groups, outs / 8});
   const auto& scales = checked_tensor(checkpoint, prefix + ".scales", DType::kF16, {groups, outs});
   const std::string origin = fmt::format("{}: tensor {}.qzeros", checkpoint.path.string(), prefix);
-  stored.read = [settings, qweight, qzeros, scales, origin] {
-    core::QuantizedTensor weights = unpack(settings, qweight, qzeros, scales);
+  stored.read_rows = [settings, qweight, qzeros, scales, origin](int64_t first, int64_t count) {
+    core::QuantizedTensor weights = unpack_rows(settings, qweight, qzeros, scales, first, count);
     if (settings.symmetric) check_symmetric(weights, origin);
     return weights;
   };

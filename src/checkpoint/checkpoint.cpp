@@ -119,7 +119,7 @@ core::LinearWeights Checkpoint::linear(const std::string& prefix, int64_t out_fe
   core::LinearWeights weights;
   if (has(prefix + ".bias")) weights.bias = vector(prefix + ".bias", out_features);
   if (const auto found = quantized.find(prefix); found != quantized.end()) {
-    weights.matrix = found->second.read();
+    weights.matrix = core::QuantizedMatrix(found->second);
   } else {
     weights.matrix = matrix(prefix + ".weight", out_features, in_features);
   }

@@ -31,12 +31,7 @@ struct StoredTensor {
 
 /// A quantized linear as its format describes it. The description has been checked; the codes are unpacked when they
 /// are asked for.
-struct StoredQuantized {
-  int64_t out_features = 0;
-  int64_t in_features = 0;
-  int bits = 4;
-  int group_size = 128;
-  std::function<core::QuantizedTensor()> read = {};
+struct StoredQuantized : core::QuantizedMatrix {
   uint64_t bytes = 0;  ///< that it takes in the file, where `tensors` does not count them
 };
 

@@ -128,27 +128,26 @@ uint8_t read_zero(const Parts& parts, int64_t out, int64_t group) {
   return static_cast<uint8_t>(zero);
 }
 
-core::QuantizedTensor unpack(const Parts& parts, int held_size) {
+/// Outputs [first, first + count).
+core::QuantizedTensor unpack(const Parts& parts, int held_size, int64_t first, int64_t count) {
   core::QuantizedTensor weights;
   weights.bits = parts.bits;
-  weights.out_features = parts.out_features;
+  weights.out_features = count;
   weights.in_features = parts.in_features;
   weights.group_size = static_cast<int>(parts.in_features / parts.groups);
   weights.column_input = parts.order;
   const int64_t ins = parts.in_features;
-  const int64_t per_word = 32 / parts.bits;
-  const std::byte* words = parts.packed.view.bytes.data();
-  weights.codes.resize(parts.out_features * ins);
-  for (int64_t out = 0; out < parts.out_features; ++out) {
-    for (int64_t column = 0; column < ins; ++column) {
-      const int64_t in = parts.order.empty() ? column : parts.order[column];
-      weights.codes[out * ins + column] =
-          packed_code(words, out * (ins / per_word) + in / per_word, in % per_word, parts.bits);
-    }
+  const std::byte* rows = parts.packed.view.bytes.data() + first * (ins * parts.bits / 8);
+  weights.codes.resize(count * ins);
+  std::vector<uint8_t> by_input(parts.order.size());
+  for (int64_t out = 0; out < count; ++out) {
+    uint8_t* codes = &weights.codes[out * ins];
+    unpack_codes(rows + out * (ins * parts.bits / 8), ins, parts.bits, by_input.empty() ? codes : by_input.data());
+    for (size_t column = 0; column < by_input.size(); ++column) codes[column] = by_input[parts.order[column]];
   }
-  weights.scales = read_scales(parts.scale, parts.origin + ".weight_scale");
+  weights.scales = read_scales(parts.scale, first * parts.groups, count * parts.groups, parts.origin + ".weight_scale");
   weights.zeros.reserve(weights.scales.size());
-  for (int64_t out = 0; out < parts.out_features; ++out) {
+  for (int64_t out = first; out < first + count; ++out) {
     for (int64_t group = 0; group < parts.groups; ++group) weights.zeros.push_back(read_zero(parts, out, group));
   }
   weights.split_groups(held_size);
@@ -231,7 +230,9 @@ StoredQuantized describe_linear(const Checkpoint& checkpoint, const std::string&
   stored.out_features = parts.out_features;
   stored.in_features = parts.in_features;
   stored.group_size = held_group_size(checkpoint, prefix, parts.in_features / groups);
-  stored.read = [parts, size = stored.group_size] { return unpack(parts, size); };
+  stored.read_rows = [parts, size = stored.group_size](int64_t first, int64_t count) {
+    return unpack(parts, size, first, count);
+  };
   return stored;
 }
 

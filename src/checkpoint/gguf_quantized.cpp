@@ -5,10 +5,11 @@ namespace salient::checkpoint {
 
 namespace {
 
-core::QuantizedTensor unpack(const StoredTensor& stored) {
+/// Rows [first, first + count).
+core::QuantizedTensor unpack(const StoredTensor& stored, int64_t first, int64_t count) {
   const BlockLayout layout = block_layout(stored.view.dtype);
   core::QuantizedTensor weights;
-  weights.out_features = stored.view.shape[0];
+  weights.out_features = count;
   weights.in_features = stored.view.shape[1];
   weights.bits = layout.bits;
   weights.group_size = layout.group_size;
@@ -22,8 +23,9 @@ core::QuantizedTensor unpack(const StoredTensor& stored) {
   }
   const core::DTypeInfo& info = core::info_of(stored.view.dtype);
   const int64_t row_bytes = weights.in_features / info.block_elements * info.block_bytes;
-  for (int64_t row = 0; row < weights.out_features; ++row) {
-    unpack_blocks(stored.view.dtype, stored.view.bytes.data() + stored.stored_row(row) * row_bytes, weights.in_features,
+  for (int64_t row = 0; row < count; ++row) {
+    unpack_blocks(stored.view.dtype, stored.view.bytes.data() + stored.stored_row(first + row) * row_bytes,
+                  weights.in_features,
                   {&weights.codes[row * weights.in_features], &weights.scales[row * groups],
                    layout.has_offsets ? &weights.offsets[row * groups] : nullptr});
   }
@@ -38,9 +40,10 @@ void describe_gguf_linears(Checkpoint& checkpoint) {
     if (!name.ends_with(kSuffix) || stored.view.shape.size() != 2) continue;
     if (!core::is_block_quantized(stored.view.dtype)) continue;
     const BlockLayout layout = block_layout(stored.view.dtype);
-    checkpoint.quantized.emplace(name.substr(0, name.size() - kSuffix.size()),
-                                 StoredQuantized{stored.view.shape[0], stored.view.shape[1], layout.bits,
-                                                 layout.group_size, [stored = stored] { return unpack(stored); }});
+    const auto read_rows = [stored = stored](int64_t first, int64_t count) { return unpack(stored, first, count); };
+    checkpoint.quantized.emplace(
+        name.substr(0, name.size() - kSuffix.size()),
+        StoredQuantized{{stored.view.shape[0], stored.view.shape[1], layout.bits, layout.group_size, read_rows}});
   }
 }
 

@@ -66,34 +66,45 @@ void unpack_zeros(const std::byte* words, int64_t count, const GptqSettings& set
   }
 }
 
-core::QuantizedTensor unpack(const Parts& parts, const GptqSettings& settings, int held_size) {
+/// The codes of one output, in the order of inputs.
+void unpack_output(const Parts& parts, int bits, int64_t out, uint8_t* codes) {
+  const int64_t words = parts.qweight.view.shape[0];
+  const int64_t outs = parts.qweight.view.shape[1];
+  const int64_t per_word = 32 / bits;
+  for (int64_t i = 0; i < words; ++i) {
+    unpack_codes(parts.qweight.view.bytes.data() + (i * outs + out) * 4, per_word, bits, codes + i * per_word);
+  }
+}
+
+/// Outputs [first, first + count).
+core::QuantizedTensor unpack(const Parts& parts, const GptqSettings& settings, int held_size, int64_t first,
+                             int64_t count) {
   const int64_t per_word = 32 / settings.bits;
   core::QuantizedTensor weights;
   weights.bits = settings.bits;
-  weights.out_features = parts.qweight.view.shape[1];
+  weights.out_features = count;
   weights.in_features = parts.qweight.view.shape[0] * per_word;
-  const int64_t outs = weights.out_features;
+  const int64_t outs = parts.qweight.view.shape[1];
   const int64_t ins = weights.in_features;
   const int64_t groups = parts.scales.view.shape[0];
   weights.group_size = static_cast<int>(ins / groups);
   weights.column_input = parts.order;
-  weights.codes.resize(outs * ins);
-  const std::byte* words = parts.qweight.view.bytes.data();
-  for (int64_t column = 0; column < ins; ++column) {
-    const int64_t in = parts.order.empty() ? column : parts.order[column];
-    for (int64_t out = 0; out < outs; ++out) {
-      weights.codes[out * ins + column] = packed_code(words, in / per_word * outs + out, in % per_word, settings.bits);
-    }
+  weights.codes.resize(count * ins);
+  std::vector<uint8_t> by_input(parts.order.size());
+  for (int64_t out = 0; out < count; ++out) {
+    uint8_t* codes = &weights.codes[out * ins];
+    unpack_output(parts, settings.bits, first + out, by_input.empty() ? codes : by_input.data());
+    for (size_t column = 0; column < by_input.size(); ++column) codes[column] = by_input[parts.order[column]];
   }
-  const std::vector<float> scales = read_scales(parts.scales, parts.origin + ".scales");
-  weights.scales.resize(outs * groups);
-  weights.zeros.resize(outs * groups);
+  weights.scales.resize(count * groups);
+  weights.zeros.resize(count * groups);
   std::vector<uint16_t> zeros(outs);
   for (int64_t group = 0; group < groups; ++group) {
+    const std::vector<float> scales = read_scales(parts.scales, group * outs + first, count, parts.origin + ".scales");
     unpack_zeros(parts.qzeros.view.bytes.data() + group * (outs / per_word) * 4, outs, settings, parts.origin, zeros);
-    for (int64_t out = 0; out < outs; ++out) {
-      weights.scales[out * groups + group] = scales[group * outs + out];
-      weights.zeros[out * groups + group] = static_cast<uint8_t>(zeros[out]);
+    for (int64_t out = 0; out < count; ++out) {
+      weights.scales[out * groups + group] = scales[out];
+      weights.zeros[out * groups + group] = static_cast<uint8_t>(zeros[first + out]);
     }
   }
   weights.split_groups(held_size);
@@ -127,7 +138,9 @@ StoredQuantized describe_linear(const Checkpoint& checkpoint, const std::string&
     parts.order = inputs_by_group(checkpoint, name, stored.in_features, groups);
   }
   stored.group_size = held_group_size(checkpoint, prefix, group_size);
-  stored.read = [parts, settings, size = stored.group_size] { return unpack(parts, settings, size); };
+  stored.read_rows = [parts, settings, size = stored.group_size](int64_t first, int64_t count) {
+    return unpack(parts, settings, size, first, count);
+  };
   return stored;
 }
 

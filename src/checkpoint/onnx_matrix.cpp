@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "checkpoint/packed_parts.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -138,8 +139,10 @@ core::QuantizedTensor unpack(const OnnxMatrix& matrix) {
   for (int64_t i = 0; i < result.out_features; ++i) {
     const int64_t row = matrix.first_row + i;
     const std::byte* codes = blocks.codes.bytes.data() + row * row_bytes;
-    for (int64_t column = 0; column < result.in_features; ++column) {
-      result.codes[i * result.in_features + column] = static_cast<uint8_t>(code_at(codes, column, blocks.bits) ^ flip);
+    uint8_t* unpacked = &result.codes[static_cast<size_t>(i * result.in_features)];
+    unpack_codes(codes, result.in_features, blocks.bits, unpacked);
+    for (int64_t column = 0; flip != 0 && column < result.in_features; ++column) {
+      unpacked[column] = static_cast<uint8_t>(unpacked[column] ^ flip);
     }
     for (int64_t group = 0; group < groups; ++group) {
       const int64_t block = group * result.group_size / blocks.block_size;
@@ -183,10 +186,23 @@ StoredQuantized join_quantized(const std::vector<OnnxMatrix>& parts) {
     if (!stored_part.zeros.empty()) row_bytes += stored_part.zeros[0].bytes.size() / rows;
     stored.bytes += row_bytes * static_cast<uint64_t>(part.out_features);
   }
-  stored.read = [parts] {
-    core::QuantizedTensor whole = unpack(parts[0]);
-    for (size_t i = 1; i < parts.size(); ++i) whole.append_rows(unpack(parts[i]));
-    return whole;
+  stored.read_rows = [parts](int64_t first, int64_t count) {
+    core::QuantizedTensor rows;
+    int64_t offset = 0;
+    for (const OnnxMatrix& part : parts) {
+      const int64_t begin = std::max(first, offset);
+      const int64_t end = std::min(first + count, offset + part.out_features);
+      if (begin < end) {
+        core::QuantizedTensor found = unpack(part.rows(begin - offset, end - begin));
+        if (rows.codes.empty()) {
+          rows = std::move(found);
+        } else {
+          rows.append_rows(found);
+        }
+      }
+      offset += part.out_features;
+    }
+    return rows;
   };
   return stored;
 }

@@ -51,10 +51,10 @@ const StoredTensor& checked_scales(const Checkpoint& checkpoint, const std::stri
   return stored;
 }
 
-std::vector<float> read_scales(const StoredTensor& stored, const std::string& origin) {
-  const std::byte* bytes = stored.view.bytes.data();
+std::vector<float> read_scales(const StoredTensor& stored, int64_t first, int64_t count, const std::string& origin) {
   const size_t size = core::info_of(stored.view.dtype).block_bytes;
-  std::vector<float> scales(stored.view.bytes.size() / size);
+  const std::byte* bytes = stored.view.bytes.data() + static_cast<size_t>(first) * size;
+  std::vector<float> scales(static_cast<size_t>(count));
   for (size_t i = 0; i < scales.size(); ++i) {
     if (stored.view.dtype == DType::kF32) {
       std::memcpy(&scales[i], bytes + i * size, size);
@@ -64,7 +64,8 @@ std::vector<float> read_scales(const StoredTensor& stored, const std::string& or
       scales[i] = stored.view.dtype == DType::kF16 ? core::half_to_float(half) : core::bfloat16_to_float(half);
     }
     if (!std::isfinite(scales[i])) {
-      fail(ErrorKind::kInvalidInput, "{}: element {} is {}: the model is damaged", origin, i, scales[i]);
+      fail(ErrorKind::kInvalidInput, "{}: element {} is {}: the model is damaged", origin,
+           first + static_cast<int64_t>(i), scales[i]);
     }
   }
   return scales;

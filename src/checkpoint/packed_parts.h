@@ -20,6 +20,30 @@ inline uint8_t packed_code(const std::byte* words, int64_t word, int64_t place, 
   return static_cast<uint8_t>(value >> (place * bits) & ((1u << bits) - 1));
 }
 
+/// The eight nibbles of a word as bytes, the lowest first.
+inline uint64_t spread_nibbles(uint32_t word) {
+  uint64_t bytes = word;
+  bytes = (bytes | bytes << 16) & 0x0000ffff0000ffff;
+  bytes = (bytes | bytes << 8) & 0x00ff00ff00ff00ff;
+  return (bytes | bytes << 4) & 0x0f0f0f0f0f0f0f0f;
+}
+
+/// Unpacks `count` codes of 4 or 8 bits that follow each other, the first in the lowest bits.
+inline void unpack_codes(const std::byte* packed, int64_t count, int bits, uint8_t* codes) {
+  if (bits == 8) {
+    std::memcpy(codes, packed, static_cast<size_t>(count));
+    return;
+  }
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    uint32_t word;
+    std::memcpy(&word, packed + i / 2, sizeof word);
+    const uint64_t bytes = spread_nibbles(word);
+    std::memcpy(codes + i, &bytes, sizeof bytes);
+  }
+  for (; i < count; ++i) codes[i] = std::to_integer<uint8_t>(packed[i / 2]) >> (i % 2 * 4) & 15;
+}
+
 /// Sets code `place` of a word whose bits there are 0.
 inline void put_packed_code(std::byte* words, int64_t word, int64_t place, int bits, uint8_t code) {
   uint32_t value;
@@ -39,9 +63,9 @@ const StoredTensor& checked_words(const Checkpoint& checkpoint, const std::strin
 /// The tensor `name`, F16, BF16 or F32, with the scales of a linear.
 const StoredTensor& checked_scales(const Checkpoint& checkpoint, const std::string& name,
                                    const std::vector<int64_t>& shape);
-/// Scales as fp32, in the order they are stored. Throws invalid_input for one that is not finite; `origin` is what
-/// errors call the tensor.
-std::vector<float> read_scales(const StoredTensor& stored, const std::string& origin);
+/// Scales [first, first + count) of those stored, as fp32. Throws invalid_input for one that is not finite; `origin` is
+/// what errors call the tensor.
+std::vector<float> read_scales(const StoredTensor& stored, int64_t first, int64_t count, const std::string& origin);
 
 /// The order of inputs that puts those of each group next to each other, from a tensor that gives each input its group
 /// (act-order); empty where they are in order already. Throws invalid_input, naming the tensor, for a group that there

@@ -158,16 +158,16 @@ class Exporter {
       tensor.dtype = matrix.dtype;
       tensor.read = [matrix, heads] { return dense_bytes(matrix, heads); };
     } else if (columns % kBlockSize != 0) {
-      tensor.read = [read = found->second.read, heads] {
-        const QuantizedTensor weights = read();
+      tensor.read = [linear = found->second, heads] {
+        const QuantizedTensor weights = linear.read();
         std::vector<float> values(weights.codes.size());
         weights.dequantize_rows(0, weights.out_features, values.data());
         return bytes_of(interleave_rows(values, weights.out_features, heads), DType::kF32);
       };
     } else {
       tensor.dtype = block_type_of(found->second);
-      tensor.read = [this, prefix, heads, dtype = tensor.dtype, read = found->second.read] {
-        return block_bytes(prefix, read(), heads, dtype);
+      tensor.read = [this, prefix, heads, dtype = tensor.dtype, linear = found->second] {
+        return block_bytes(prefix, linear.read(), heads, dtype);
       };
     }
     ++report_.matrices[std::string(core::info_of(tensor.dtype).name)];

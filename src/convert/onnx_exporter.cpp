@@ -26,11 +26,11 @@ class LinearFitter {
       : numbers_(numbers), exact_(exact), origin_(origin), changes_(changes) {}
 
   void fit(core::LinearWeights& linear, const std::string& name) {
-    auto* weights = std::get_if<core::QuantizedTensor>(&linear.matrix);
-    if (!weights) return;
-    const LinearFormat format = matmul_nbits_format(*weights, numbers_, name);
-    FittedLinear fitted = fit_linear(std::move(*weights), format, name);
-    *weights = std::move(fitted.weights);
+    if (!linear.quantized()) return;
+    core::QuantizedTensor weights = linear.quantized()->read();
+    const LinearFormat format = matmul_nbits_format(weights, numbers_, name);
+    FittedLinear fitted = fit_linear(std::move(weights), format, name);
+    linear.matrix = core::hold(std::move(fitted.weights));
     if (!fitted.change) return;
     if (exact_) refuse_change(*fitted.change, origin_, "ONNX");
     changes_.push_back(*fitted.change);

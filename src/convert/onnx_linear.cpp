@@ -143,17 +143,21 @@ MatMulNBitsWeights pack_matmul_nbits(QuantizedTensor weights, const std::string&
 std::optional<core::LinearWeights> join_linears(std::span<const core::LinearWeights* const> parts) {
   core::LinearWeights whole;
   std::vector<core::DenseMatrix> dense;
+  std::vector<QuantizedTensor> quantized;
   bool has_bias = false;
   for (const core::LinearWeights* part : parts) {
-    if (const auto* matrix = std::get_if<core::DenseMatrix>(&part->matrix)) dense.push_back(*matrix);
-    if (!part->quantized() != !parts[0]->quantized()) return std::nullopt;
-    if (part->quantized() && !fit_together(*parts[0]->quantized(), *part->quantized())) return std::nullopt;
+    if (const auto* matrix = part->quantized()) {
+      quantized.push_back(matrix->read());
+      if (!fit_together(quantized.front(), quantized.back())) return std::nullopt;
+    } else {
+      dense.push_back(std::get<core::DenseMatrix>(part->matrix));
+    }
     has_bias |= !part->bias.empty();
   }
+  if (!quantized.empty() && !dense.empty()) return std::nullopt;
   if (dense.empty()) {
-    QuantizedTensor joined = *parts[0]->quantized();
-    for (const core::LinearWeights* part : parts.subspan(1)) joined.append_rows(*part->quantized());
-    whole.matrix = std::move(joined);
+    for (size_t i = 1; i < quantized.size(); ++i) quantized.front().append_rows(quantized[i]);
+    whole.matrix = core::hold(std::move(quantized.front()));
   } else {
     whole.matrix = join_dense(std::move(dense));
   }
@@ -174,8 +178,8 @@ std::string tensor_prefix(const std::string& path) {
 std::string add_linear(OnnxModelWriter& model, const OnnxLinearSettings& settings, const std::string& path,
                        const std::string& input, const core::LinearWeights& weights, const std::string& output) {
   try {
-    const QuantizedTensor* quantized = weights.quantized();
-    OnnxNewNode node = quantized ? make_matmul_nbits(model, settings, path, input, *quantized)
+    const core::QuantizedMatrix* quantized = weights.quantized();
+    OnnxNewNode node = quantized ? make_matmul_nbits(model, settings, path, input, quantized->read())
                                  : make_matmul(model, settings, path, input, weights);
     if (weights.bias.empty() && !output.empty()) node.outputs = {output};
     model.graph().add_node(node);

@@ -1,5 +1,8 @@
 #include "core/quantized_tensor.h"
 
+#include <memory>
+#include <utility>
+
 #include "core/tensor.h"
 
 namespace salient::core {
@@ -64,6 +67,12 @@ int64_t LinearWeights::in_features() const {
   return std::visit([](const auto& m) { return m.in_features; }, matrix);
 }
 
+QuantizedMatrix hold(QuantizedTensor weights) {
+  const auto held = std::make_shared<const QuantizedTensor>(std::move(weights));
+  return {held->out_features, held->in_features, held->bits, held->group_size,
+          [held](int64_t first, int64_t count) { return held->rows(first, count); }};
+}
+
 LinearWeights LinearWeights::rows(int64_t first, int64_t count) const {
   LinearWeights part;
   if (!bias.empty()) part.bias.assign(bias.begin() + first, bias.begin() + first + count);
@@ -72,7 +81,12 @@ LinearWeights LinearWeights::rows(int64_t first, int64_t count) const {
         count, dense->in_features, dense->dtype,
         [first, read = dense->read_rows](int64_t row, int64_t rows, float* out) { read(first + row, rows, out); }};
   } else {
-    part.matrix = std::get<QuantizedTensor>(matrix).rows(first, count);
+    QuantizedMatrix quantized = std::get<QuantizedMatrix>(matrix);
+    quantized.out_features = count;
+    quantized.read_rows = [first, read = std::move(quantized.read_rows)](int64_t row, int64_t rows) {
+      return read(first + row, rows);
+    };
+    part.matrix = std::move(quantized);
   }
   return part;
 }
@@ -81,7 +95,7 @@ void LinearWeights::read_rows(int64_t first, int64_t count, float* out) const {
   if (const auto* dense = std::get_if<DenseMatrix>(&matrix)) {
     dense->read_rows(first, count, out);
   } else {
-    std::get<QuantizedTensor>(matrix).dequantize_rows(first, count, out);
+    std::get<QuantizedMatrix>(matrix).read_rows(first, count).dequantize_rows(0, count, out);
   }
 }
 

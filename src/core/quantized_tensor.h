@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace salient::core {
@@ -23,12 +24,28 @@ struct QuantizedTensor {
   /// Writes the fp32 values of rows [first, first + count) into `out`, count * in_features values in the order of
   /// inputs.
   void dequantize_rows(int64_t first, int64_t count, float* out) const;
-  /// Rows [first, first + count) as a matrix of their own.
+  /// Rows [first, first + count) as a matrix of their own. All of them are copied.
   QuantizedTensor rows(int64_t first, int64_t count) const;
   /// Adds the rows of a matrix with the same columns, bits, groups and kind of zero.
   void append_rows(const QuantizedTensor& other);
   /// Divides every group into groups of `size`, which divides group_size. No value changes.
   void split_groups(int size);
 };
+
+/// A quantized matrix [out_features, in_features] whose rows are unpacked when they are asked for. It refers to its
+/// checkpoint's mapping and must not outlive it.
+struct QuantizedMatrix {
+  int64_t out_features = 0;
+  int64_t in_features = 0;
+  int bits = 4;
+  int group_size = 128;
+  /// Rows [first, first + count), all with these bits and groups and one order of columns. Thread-safe.
+  std::function<QuantizedTensor(int64_t first, int64_t count)> read_rows = {};
+
+  QuantizedTensor read() const { return read_rows(0, out_features); }
+};
+
+/// A matrix whose codes are in memory already.
+QuantizedMatrix hold(QuantizedTensor weights);
 
 }  // namespace salient::core

@@ -33,14 +33,14 @@ struct DenseMatrix {
 
 /// The weights of one linear layer, y = W x + bias.
 struct LinearWeights {
-  std::variant<DenseMatrix, QuantizedTensor> matrix;
+  std::variant<DenseMatrix, QuantizedMatrix> matrix;
   std::vector<float> bias;  ///< empty, or out_features values
 
   int64_t out_features() const;
   int64_t in_features() const;
   /// Outputs [first, first + count) as a linear of their own.
   LinearWeights rows(int64_t first, int64_t count) const;
-  const QuantizedTensor* quantized() const { return std::get_if<QuantizedTensor>(&matrix); }
+  const QuantizedMatrix* quantized() const { return std::get_if<QuantizedMatrix>(&matrix); }
   /// Rows [first, first + count) of W as fp32, dequantized where need be.
   void read_rows(int64_t first, int64_t count, float* out) const;
 };

@@ -1,6 +1,7 @@
 #include "runner/cpu_linear.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/error.h"
 
@@ -11,7 +12,7 @@ using kernels::kLanes;
 
 CpuLinear::CpuLinear(const core::LinearWeights& weights, Activations activations, core::ThreadPool& pool)
     : out_features_(weights.out_features()), in_features_(weights.in_features()), bias_(weights.bias) {
-  const core::QuantizedTensor* quantized = weights.quantized();
+  const core::QuantizedMatrix* quantized = weights.quantized();
   if (quantized && activations == Activations::kInt8) {
     pack_quantized(*quantized, pool);
   } else {
@@ -53,20 +54,33 @@ void CpuLinear::pack_dense(const core::LinearWeights& weights, DType dtype, core
 
 namespace {
 
-/// Spreads a row's codes over its lane of a tile's lines.
-void pack_codes(const uint8_t* codes, int64_t columns, int bits, int64_t lane, uint8_t* lines) {
+/// The lines of a tile from its rows of codes; rows beyond `count` stay zeros.
+void pack_codes(const uint8_t* codes, int64_t count, int64_t columns, int bits, uint8_t* lines) {
   const int64_t step = 32 / bits;
-  for (int64_t column = 0; column < columns; column += step) {
-    uint8_t* line = lines + column / step * 64 + lane * 4;
-    for (int64_t j = 0; j < 4; ++j) {
-      line[j] = bits == 8 ? codes[column + j] : static_cast<uint8_t>(codes[column + j] | codes[column + 4 + j] << 4);
+  for (int64_t column = 0; column < columns; column += step, lines += 64) {
+    for (int64_t lane = 0; lane < count; ++lane) {
+      const uint8_t* row = codes + lane * columns + column;
+      uint32_t word;
+      std::memcpy(&word, row, sizeof word);
+      if (bits == 4) {
+        uint32_t high;
+        std::memcpy(&high, row + 4, sizeof high);
+        word |= high << 4;
+      }
+      std::memcpy(lines + lane * 4, &word, sizeof word);
     }
   }
 }
 
+/// Rows that are unpacked at a time: their codes, a byte each, should stay in a core's cache.
+int64_t block_tiles(int64_t columns) {
+  constexpr int64_t kBytes = 512 * 1024;
+  return std::max<int64_t>(1, kBytes / (columns * kLanes));
+}
+
 }  // namespace
 
-void CpuLinear::pack_quantized(const core::QuantizedTensor& weights, core::ThreadPool& pool) {
+void CpuLinear::pack_quantized(const core::QuantizedMatrix& weights, core::ThreadPool& pool) {
   if ((weights.bits != 4 && weights.bits != 8) || weights.group_size % 16 != 0 || weights.group_size > 256) {
     core::fail(
         core::ErrorKind::kUnsupported,
@@ -75,33 +89,43 @@ void CpuLinear::pack_quantized(const core::QuantizedTensor& weights, core::Threa
   }
   bits_ = weights.bits;
   group_size_ = weights.group_size;
-  column_input_ = weights.column_input;
-  const int64_t groups = weights.groups();
-  const int64_t tile_bytes = in_features_ * kLanes * bits_ / 8;
-  weights_ = core::Buffer<std::byte>(tiles() * tile_bytes);
-  scales_ = core::Buffer<float>(tiles() * groups * kLanes);
-  if (weights.offsets.empty()) {
-    zeros_ = core::Buffer<uint8_t>(tiles() * groups * kLanes);
+  const core::QuantizedTensor first_row = weights.read_rows(0, 1);
+  column_input_ = first_row.column_input;
+  const int64_t values = tiles() * (in_features_ / group_size_) * kLanes;
+  weights_ = core::Buffer<std::byte>(tiles() * in_features_ * kLanes * bits_ / 8);
+  scales_ = core::Buffer<float>(values);
+  if (first_row.offsets.empty()) {
+    zeros_ = core::Buffer<uint8_t>(values);
   } else {
-    offsets_ = core::Buffer<float>(tiles() * groups * kLanes);
+    offsets_ = core::Buffer<float>(values);
   }
-  pool.split(tiles(), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin * kLanes; row < std::min(end * kLanes, out_features_); ++row) {
-      const int64_t tile = row / kLanes;
-      const int64_t lane = row % kLanes;
-      pack_codes(&weights.codes[row * in_features_], in_features_, bits_, lane,
-                 reinterpret_cast<uint8_t*>(weights_.data()) + tile * tile_bytes);
-      for (int64_t group = 0; group < groups; ++group) {
-        const int64_t index = (tile * groups + group) * kLanes + lane;
-        scales_[index] = weights.scales[row * groups + group];
-        if (weights.offsets.empty()) {
-          zeros_[index] = weights.zeros[row * groups + group];
-        } else {
-          offsets_[index] = weights.offsets[row * groups + group];
-        }
+  const int64_t step = block_tiles(in_features_);
+  pool.each((tiles() + step - 1) / step, [&](int64_t block) {
+    const int64_t first = block * step;
+    const int64_t end_row = std::min((first + step) * kLanes, out_features_);
+    pack_tiles(weights.read_rows(first * kLanes, end_row - first * kLanes), first);
+  });
+}
+
+/// `rows` are those from tile `first_tile` on.
+void CpuLinear::pack_tiles(const core::QuantizedTensor& rows, int64_t first_tile) {
+  const int64_t groups = rows.groups();
+  const int64_t tile_bytes = in_features_ * kLanes * bits_ / 8;
+  for (int64_t row = 0; row < rows.out_features; row += kLanes) {
+    pack_codes(&rows.codes[row * in_features_], std::min<int64_t>(kLanes, rows.out_features - row), in_features_, bits_,
+               reinterpret_cast<uint8_t*>(weights_.data()) + (first_tile + row / kLanes) * tile_bytes);
+  }
+  for (int64_t row = 0; row < rows.out_features; ++row) {
+    for (int64_t group = 0; group < groups; ++group) {
+      const int64_t index = ((first_tile + row / kLanes) * groups + group) * kLanes + row % kLanes;
+      scales_[index] = rows.scales[row * groups + group];
+      if (rows.offsets.empty()) {
+        zeros_[index] = rows.zeros[row * groups + group];
+      } else {
+        offsets_[index] = rows.offsets[row * groups + group];
       }
     }
-  });
+  }
 }
 
 void CpuLinear::multiply(int64_t first_tile, int64_t end_tile, const float* x, const kernels::Int8Activations& rounded,

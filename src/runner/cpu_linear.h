@@ -38,7 +38,8 @@ class CpuLinear {
 
  private:
   void pack_dense(const core::LinearWeights& weights, core::DType dtype, core::ThreadPool& pool);
-  void pack_quantized(const core::QuantizedTensor& weights, core::ThreadPool& pool);
+  void pack_quantized(const core::QuantizedMatrix& weights, core::ThreadPool& pool);
+  void pack_tiles(const core::QuantizedTensor& rows, int64_t first_tile);
 
   int64_t out_features_;
   int64_t in_features_;

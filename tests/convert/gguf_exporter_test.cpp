@@ -143,7 +143,7 @@ class QuantizedGgufExporter : public GgufExporter {
       }
       weights.scales.assign(static_cast<size_t>(shape[0] * weights.groups()), scale);
       weights.zeros.assign(weights.scales.size(), zero);
-      source->quantized[prefix] = {shape[0], shape[1], bits, 64, [weights] { return weights; }};
+      source->quantized[prefix] = {core::hold(weights)};
     }
     return source;
   }

@@ -59,7 +59,8 @@ TEST(MatMulNBits, HoldsGroupsOfPowersOfTwo) {
     EXPECT_EQ(format.group_size, expected);
     const FittedLinear fitted = fit_linear(weights, format, "w");
     EXPECT_FALSE(fitted.change);
-    EXPECT_EQ(values({pack_matmul_nbits(fitted.weights, "w").weights, {}}), values({weights, {}}));
+    EXPECT_EQ(values({core::hold(pack_matmul_nbits(fitted.weights, "w").weights), {}}),
+              values({core::hold(weights), {}}));
   }
   expect_error(ErrorKind::kUnsupported, {"tensor a.b", "groups of 40", "powers of two"},
                [&] { matmul_nbits_format(make_quantized(2, 80, 40, 1), ElementType::kFloat, "a.b"); });
@@ -71,7 +72,7 @@ TEST(MatMulNBits, HoldsTheOrderOfInputsAndScalesAsPreciseAsTheGraphs) {
   weights.scales[1] = 0.1f;
   const FittedLinear fitted = fit_linear(weights, matmul_nbits_format(weights, ElementType::kFloat, "w"), "w");
   EXPECT_FALSE(fitted.change);
-  EXPECT_EQ(values({fitted.weights, {}}), values({weights, {}}));
+  EXPECT_EQ(values({core::hold(fitted.weights), {}}), values({core::hold(weights), {}}));
   const FittedLinear half = fit_linear(weights, matmul_nbits_format(weights, ElementType::kFloat16, "w"), "w");
   ASSERT_TRUE(half.change);
   EXPECT_NE(half.change->cause.find("fp16"), std::string::npos);
@@ -94,8 +95,8 @@ TEST(MatMulNBits, RefusesWhatIsNotFitted) {
 }
 
 TEST(JoinLinears, PutsRowsOneAfterTheOther) {
-  core::LinearWeights a{make_quantized(2, 64, 32, 1), {}};
-  core::LinearWeights b{make_quantized(3, 64, 32, 2), {1, 2, 3}};
+  core::LinearWeights a{core::hold(make_quantized(2, 64, 32, 1)), {}};
+  core::LinearWeights b{core::hold(make_quantized(3, 64, 32, 2)), {1, 2, 3}};
   const auto joined = join_linears(std::array<const core::LinearWeights*, 2>{&a, &b});
   ASSERT_TRUE(joined);
   std::vector<float> expected = values(a);
@@ -105,9 +106,9 @@ TEST(JoinLinears, PutsRowsOneAfterTheOther) {
 }
 
 TEST(JoinLinears, LeavesApartWhatIsQuantizedInDifferentWays) {
-  const core::LinearWeights a{make_quantized(2, 64, 32, 1), {}};
-  const core::LinearWeights groups{make_quantized(2, 64, 64, 1), {}};
-  const core::LinearWeights bits{make_quantized(2, 64, 32, 1, 8), {}};
+  const core::LinearWeights a{core::hold(make_quantized(2, 64, 32, 1)), {}};
+  const core::LinearWeights groups{core::hold(make_quantized(2, 64, 64, 1)), {}};
+  const core::LinearWeights bits{core::hold(make_quantized(2, 64, 32, 1, 8)), {}};
   const core::LinearWeights dense{core::DenseMatrix{2, 64, core::DType::kF32, {}}, {}};
   for (const core::LinearWeights* other : {&groups, &bits, &dense}) {
     EXPECT_FALSE(join_linears(std::array<const core::LinearWeights*, 2>{&a, other}));

@@ -45,10 +45,7 @@ class Exporter : public testing::Test {
     add("model.layers.0.mlp.up_proj", make_weights(64, 32, 1));
     add("model.layers.1.mlp.up_proj", make_weights(64, 32, 2));
   }
-  void add(const std::string& name, const QuantizedTensor& weights) {
-    source_.quantized[name] = {weights.out_features, weights.in_features, weights.bits, weights.group_size,
-                               [weights] { return weights; }};
-  }
+  void add(const std::string& name, const QuantizedTensor& weights) { source_.quantized[name] = {core::hold(weights)}; }
   fs::path output() const { return folder_.path() / "output"; }
   PackedExportReport run(PackedFormat format, bool exact = true) {
     return export_packed(source_, {format, output(), exact, {}, {}});
@@ -102,7 +99,7 @@ TEST_F(Exporter, LeavesOutZeroPointsWhereAllAreInTheMiddle) {
   for (auto& [name, linear] : source_.quantized) {
     QuantizedTensor weights = linear.read();
     weights.zeros.assign(weights.zeros.size(), 8);
-    linear.read = [weights] { return weights; };
+    linear = {core::hold(weights)};
   }
   run(PackedFormat::kCompressedTensors);
   const Checkpoint written = open_checkpoint(output());

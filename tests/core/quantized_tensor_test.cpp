@@ -48,7 +48,7 @@ TEST(QuantizedTensor, KeepsItsValuesWhenGroupsAreDivided) {
 }
 
 TEST(LinearWeights, ReadTheirRowsFromEitherKindOfMatrix) {
-  const LinearWeights quantized{small_tensor(), {}};
+  const LinearWeights quantized{hold(small_tensor()), {}};
   EXPECT_EQ(quantized.out_features(), 2);
   EXPECT_EQ(quantized.in_features(), 4);
   EXPECT_NE(quantized.quantized(), nullptr);

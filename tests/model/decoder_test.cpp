@@ -162,7 +162,7 @@ TEST_F(DecoderTest, LooksEmbeddingsUpWhereTheyAreStored) {
   table.codes.assign(256 * 64, 1);
   table.zeros.assign(256, 0);
   table.scales.assign(256, 1.0f);
-  checkpoint->quantized["model.embed_tokens"] = {256, 64, 4, 64, [table] { return table; }};
+  checkpoint->quantized["model.embed_tokens"] = {core::hold(table)};
   const Decoder decoder(checkpoint);
   EXPECT_EQ(decoder.embeddings().quantized(), nullptr);  // rows from the mapping
   EXPECT_NE(decoder.head().quantized(), nullptr);        // the whole, to multiply

@@ -170,7 +170,7 @@ TEST_P(QuantizedCpuLinear, IsItsDequantizedMatrixUpToInt8Rounding) {
   const auto [bits, offsets, reordered] = GetParam();
   const core::QuantizedTensor weights = make_quantized(bits, offsets, reordered);
   core::ThreadPool pool(2);
-  const core::LinearWeights linear{weights, {}};
+  const core::LinearWeights linear{core::hold(weights), {}};
   const CpuLinear rounded(linear, Activations::kInt8, pool);
   const CpuLinear exact(linear, Activations::kFp32, pool);
   EXPECT_EQ(rounded.group_size(), 32);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
@@ -46,11 +47,21 @@ class QuantizedFolder : public testing::Test {
     write(quantization, tensors);
     return open_checkpoint(path());
   }
-  /// The fp32 values of the quantized linear "p".
+  /// The fp32 values of the quantized linear "p", which are the same read at once and a few rows at a time.
   static std::vector<float> values(const Checkpoint& checkpoint) {
-    const core::QuantizedTensor weights = checkpoint.quantized.at("p").read();
-    std::vector<float> result(weights.out_features * weights.in_features);
-    weights.dequantize_rows(0, weights.out_features, result.data());
+    const StoredQuantized& stored = checkpoint.quantized.at("p");
+    std::vector<float> result(stored.out_features * stored.in_features);
+    stored.read().dequantize_rows(0, stored.out_features, result.data());
+    constexpr int64_t kRows = 3;
+    std::vector<float> part(kRows * stored.in_features);
+    for (int64_t row = 0; row < stored.out_features; row += kRows) {
+      const int64_t count = std::min(kRows, stored.out_features - row);
+      const core::QuantizedTensor rows = stored.read_rows(row, count);
+      EXPECT_EQ(rows.out_features, count);
+      rows.dequantize_rows(0, count, part.data());
+      EXPECT_TRUE(std::equal(part.begin(), part.begin() + count * stored.in_features,
+                             result.begin() + row * stored.in_features));
+    }
     return result;
   }
 

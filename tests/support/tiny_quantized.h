@@ -34,8 +34,7 @@ inline core::QuantizedTensor make_quantized(int64_t out_features, int64_t in_fea
 inline void quantize_linear(checkpoint::Checkpoint& checkpoint, const std::string& name,
                             const core::QuantizedTensor& weights) {
   checkpoint.tensors.erase(name + ".weight");
-  checkpoint.quantized[name] = {weights.out_features, weights.in_features, weights.bits, weights.group_size,
-                                [weights] { return weights; }};
+  checkpoint.quantized[name] = {core::hold(weights)};
 }
 
 /// A random model folder opened with all linears of its layers quantized in groups of 32.

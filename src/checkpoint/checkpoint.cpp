@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 #include <system_error>
 
 #include "checkpoint/gguf.h"
@@ -61,6 +62,12 @@ int64_t StoredTensor::stored_row(int64_t row) const {
   const int64_t in_head = row % head_dim;
   const int64_t half = head_dim / 2;
   return row - in_head + 2 * (in_head % half) + in_head / half;
+}
+
+void Checkpoint::release_pages() const {
+  std::set<const core::MappedFile*> files;
+  for (const auto& [name, stored] : tensors) files.insert(stored.file.get());
+  for (const core::MappedFile* file : files) file->release();
 }
 
 const StoredTensor& Checkpoint::tensor(const std::string& name) const {

@@ -53,6 +53,10 @@ class Checkpoint {
 
   bool has(const std::string& name) const { return tensors.contains(name); }
 
+  /// Gives back the memory of the parts of its files that were read: they are read again when they are needed. A model
+  /// that is packed layer by layer is then not in memory twice.
+  void release_pages() const;
+
   /// Throws not_found, naming the model and the tensor.
   const StoredTensor& tensor(const std::string& name) const;
 

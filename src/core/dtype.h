@@ -45,8 +45,14 @@ const DTypeInfo& info_of(DType dtype);
 /// True for the block formats, whose elements cannot be addressed one by one.
 bool is_block_quantized(DType dtype);
 
-/// IEEE binary16 to binary32, exact.
-float half_to_float(uint16_t bits);
+/// IEEE binary16 to binary32, exact. Without branches, so that loops of it become vector code.
+inline float half_to_float(uint16_t bits) {
+  const uint32_t magnitude = uint32_t{bits} << 13 & 0x0fffe000u;
+  // The exponent is moved by a multiplication, which makes normal numbers of subnormal ones too.
+  const auto moved = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112f);
+  const uint32_t infinite = magnitude >= 0x0f800000u ? 0x7f800000u : 0u;
+  return std::bit_cast<float>(moved | infinite | (uint32_t{bits} & 0x8000u) << 16);
+}
 
 /// binary32 to IEEE binary16, to nearest, ties to even; overflow gives infinity.
 uint16_t float_to_half(float value);

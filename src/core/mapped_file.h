@@ -16,6 +16,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
+  /// Gives back the memory of pages that were read; they are read again when they are needed.
+  void release() const noexcept;
 
  private:
   std::filesystem::path path_;

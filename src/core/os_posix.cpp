@@ -76,6 +76,10 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   data_ = static_cast<const std::byte*>(mapping);
 }
 
+void MappedFile::release() const noexcept {
+  if (data_) ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
+}
+
 MappedFile::~MappedFile() {
   if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
 }
@@ -95,22 +99,39 @@ bool FileLock::try_lock() {
   fail_with_errno(path_, "cannot be locked");
 }
 
-std::byte* allocate_pages(size_t bytes) {
-  constexpr size_t kHugePage = size_t{2} << 20;
-  void* pages = nullptr;
-  const bool large = bytes >= kHugePage;
-  const size_t alignment = large ? kHugePage : size_t{4096};
-  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  if (rounded < bytes || ::posix_memalign(&pages, alignment, rounded) != 0) {
-    fail(ErrorKind::kOutOfMemory, "{:.1f} MiB of memory cannot be had", static_cast<double>(bytes) / (1 << 20));
-  }
-  if (large) ::madvise(pages, rounded, MADV_HUGEPAGE);
-  std::memset(pages, 0, bytes);
-  return static_cast<std::byte*>(pages);
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+/// Whole pages, or huge ones where there is at least one.
+size_t round_to_pages(size_t bytes) {
+  const size_t page = bytes >= kHugePage ? kHugePage : size_t{4096};
+  return (bytes + page - 1) / page * page;
 }
 
-void free_pages(std::byte* pages, size_t) noexcept {
-  std::free(pages);
+}  // namespace
+
+std::byte* allocate_pages(size_t bytes) {
+  // Fresh pages are zeros, and belong to the memory of the CPU that writes to them first.
+  const size_t rounded = round_to_pages(bytes);
+  const size_t reserved = rounded >= kHugePage ? rounded + kHugePage : rounded;
+  void* mapping = rounded < bytes || reserved < rounded
+                      ? MAP_FAILED
+                      : ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) {
+    fail(ErrorKind::kOutOfMemory, "{:.1f} MiB of memory cannot be had", static_cast<double>(bytes) / (1 << 20));
+  }
+  auto* begin = static_cast<std::byte*>(mapping);
+  if (reserved == rounded) return begin;
+  const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
+  if (before > 0) ::munmap(begin, before);
+  if (before < kHugePage) ::munmap(begin + before + rounded, kHugePage - before);
+  ::madvise(begin + before, rounded, MADV_HUGEPAGE);
+  return begin + before;
+}
+
+void free_pages(std::byte* pages, size_t bytes) noexcept {
+  if (pages) ::munmap(pages, round_to_pages(bytes));
 }
 
 namespace os {

@@ -33,13 +33,11 @@ void wait_while_equal(const std::atomic<T>& value, T old, bool spin) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  const int cpus = os::usable_cpus();
-  if (threads <= 0) threads = cpus;
+ThreadPool::ThreadPool(int threads) : parts_(threads > 0 ? threads : os::usable_cpus()) {
   // With more threads than CPUs a spinning thread only keeps the one it waits for off its CPU.
-  may_spin_ = threads <= cpus;
-  workers_.reserve(threads - 1);
-  for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+  may_spin_ = size() <= os::usable_cpus();
+  workers_.reserve(size() - 1);
+  for (int thread = 1; thread < size(); ++thread) workers_.emplace_back([this, thread] { work(thread); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -49,17 +47,24 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::run_erased(Call call, void* context) {
-  if (workers_.empty()) return call(context, 0);
-  call_ = call;
-  context_ = context;
-  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  epoch_.fetch_add(1, std::memory_order_release);
-  epoch_.notify_all();
-  call_and_catch(call, context, 0);
-  for (int left; (left = running_.load(std::memory_order_acquire)) > 0;) {
-    wait_while_equal(running_, left, may_spin_);
+void ThreadPool::run_erased(Call call, const void* context, int64_t count, int parts) {
+  // Nobody claims anything now: all of the last call was done, and what follows has a new epoch.
+  const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
+  call_.store(call, std::memory_order_relaxed);
+  context_.store(context, std::memory_order_relaxed);
+  total_.store(count, std::memory_order_relaxed);
+  done_.store(0, std::memory_order_relaxed);
+  for (int i = 0; i < size(); ++i) {
+    const int64_t first = i < parts ? count * i / parts : count;
+    const int64_t end = i < parts ? count * (i + 1) / parts : count;
+    parts_[i].first.store(first, std::memory_order_relaxed);
+    parts_[i].count.store(end - first, std::memory_order_relaxed);
+    parts_[i].claimed.store(uint64_t{epoch} << 32, std::memory_order_release);
   }
+  epoch_.store(epoch, std::memory_order_release);
+  epoch_.notify_all();
+  take_part(0, epoch);
+  for (int64_t done; (done = done_.load(std::memory_order_acquire)) < count;) wait_while_equal(done_, done, may_spin_);
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
@@ -69,18 +74,39 @@ void ThreadPool::work(int thread) {
     wait_while_equal(epoch_, seen, may_spin_);
     seen = epoch_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_acquire)) return;
-    call_and_catch(call_, context_, thread);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
+    take_part(thread, seen);
   }
 }
 
-void ThreadPool::call_and_catch(Call call, void* context, int thread) {
+void ThreadPool::take_part(int thread, uint32_t epoch) {
+  for (int i = 0; i < size(); ++i) {
+    Part& part = parts_[(thread + i) % size()];
+    for (int64_t index; claim(part, epoch, index);) do_one(index);
+  }
+}
+
+/// Claims the next index of a part, if the call of that epoch still has one there.
+bool ThreadPool::claim(Part& part, uint32_t epoch, int64_t& index) {
+  uint64_t claimed = part.claimed.load(std::memory_order_acquire);
+  for (;;) {
+    const auto next = static_cast<int64_t>(claimed & UINT32_MAX);
+    if (claimed >> 32 != epoch || next >= part.count.load(std::memory_order_relaxed)) return false;
+    index = part.first.load(std::memory_order_relaxed) + next;
+    // It fails when another call has begun meanwhile, whose numbers those may have been.
+    if (part.claimed.compare_exchange_weak(claimed, claimed + 1, std::memory_order_acq_rel)) return true;
+  }
+}
+
+void ThreadPool::do_one(int64_t index) {
+  // What is claimed is not done, so these are still the call's.
+  const int64_t total = total_.load(std::memory_order_relaxed);
   try {
-    call(context, thread);
+    call_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), index);
   } catch (...) {
     const std::lock_guard lock(failure_mutex_);
     if (!failure_) failure_ = std::current_exception();
   }
+  if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == total) done_.notify_one();
 }
 
 }  // namespace salient::core

@@ -35,16 +35,17 @@ void CpuLinear::pack_dense(const core::LinearWeights& weights, DType dtype, core
       const int64_t count = std::min<int64_t>(kLanes, out_features_ - tile * kLanes);
       weights.read_rows(tile * kLanes, count, rows.data());
       std::byte* out = weights_.data() + tile * in_features_ * kLanes * element_bytes;
-      for (int64_t row = 0; row < count; ++row) {
-        const float* values = &rows[row * in_features_];
-        for (int64_t column = 0; column < in_features_; ++column) {
-          const int64_t index = column * kLanes + row;
-          if (dtype == DType::kF32) {
-            reinterpret_cast<float*>(out)[index] = values[column];
-          } else if (dtype == DType::kF16) {
-            reinterpret_cast<uint16_t*>(out)[index] = core::float_to_half(values[column]);
-          } else {
-            reinterpret_cast<uint16_t*>(out)[index] = core::float_to_bfloat16(values[column]);
+      std::fill(rows.begin() + count * in_features_, rows.end(), 0.0f);
+      float lanes[kLanes];
+      for (int64_t column = 0; column < in_features_; ++column, out += kLanes * element_bytes) {
+        for (int64_t row = 0; row < kLanes; ++row) lanes[row] = rows[row * in_features_ + column];
+        if (dtype == DType::kF32) {
+          std::memcpy(out, lanes, sizeof lanes);
+        } else if (dtype == DType::kF16) {
+          kernels::active_kernels().to_half(lanes, kLanes, reinterpret_cast<uint16_t*>(out));
+        } else {
+          for (int64_t row = 0; row < kLanes; ++row) {
+            reinterpret_cast<uint16_t*>(out)[row] = core::float_to_bfloat16(lanes[row]);
           }
         }
       }
@@ -74,7 +75,7 @@ void pack_codes(const uint8_t* codes, int64_t count, int64_t columns, int bits, 
 
 /// Rows that are unpacked at a time: their codes, a byte each, should stay in a core's cache.
 int64_t block_tiles(int64_t columns) {
-  constexpr int64_t kBytes = 512 * 1024;
+  constexpr int64_t kBytes = 256 * 1024;
   return std::max<int64_t>(1, kBytes / (columns * kLanes));
 }
 
@@ -194,7 +195,7 @@ void LinearStage::run(const float* x, int64_t tokens, std::span<const Output> ou
     });
     if (linear.group_size() > 0 && !rounded_already) round(x, tokens, linear);
   }
-  pool_.split(tiles, [&](int64_t begin, int64_t end) {
+  const auto multiply = [&](int64_t begin, int64_t end) {
     int64_t offset = 0;
     for (const Output& output : outputs) {
       const int64_t count = output.linear->tiles();
@@ -207,7 +208,10 @@ void LinearStage::run(const float* x, int64_t tokens, std::span<const Output> ou
       output.linear->multiply(first, last, x, rounded == rounded_.end() ? kernels::Int8Activations{} : rounded->view,
                               tokens, output.y, output.y_stride);
     }
-  });
+  };
+  // The kernels take up to four tiles at a time.
+  constexpr int64_t kGrain = 4;
+  pool_.split(tiles, multiply, kGrain);
 }
 
 }  // namespace salient::runner

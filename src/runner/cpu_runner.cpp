@@ -28,9 +28,11 @@ CpuRunner::CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::Thread
   if (!resident) return;
   for (int64_t i = 0; i < spec().layers; ++i) {
     layers_.push_back(std::make_shared<CpuLayer>(decoder_->layer(i), spec().attention[i], options_.activations, pool_));
+    decoder_->checkpoint().release_pages();
     if (options_.progress) options_.progress({"loading", i + 1, spec().layers, "layers", {}});
   }
   head_.emplace(decoder_->head(), options_.activations, pool_);
+  decoder_->checkpoint().release_pages();
 }
 
 Sequence CpuRunner::new_sequence() {

@@ -18,6 +18,18 @@ TEST(MappedFile, HoldsTheBytesOfTheFile) {
   EXPECT_EQ(file.path(), path);
 }
 
+TEST(MappedFile, CanBeReadAgainAfterItsPagesWereReleased) {
+  const tests::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "file";
+  const std::string text(100000, 'x');
+  tests::write_text(path, text);
+  const MappedFile file(path);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()), text);
+    file.release();
+  }
+}
+
 TEST(MappedFile, NamesAFileThatIsMissing) {
   const tests::TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "missing";

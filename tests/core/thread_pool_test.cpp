@@ -4,11 +4,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <map>
-#include <mutex>
+#include <chrono>
 #include <stdexcept>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "core/os.h"
@@ -23,58 +21,30 @@ bool all_once(const std::vector<std::atomic<int>>& visits) {
   return std::all_of(visits.begin(), visits.end(), [](const auto& visit) { return visit.load() == 1; });
 }
 
-TEST(ThreadPool, RunsTheBodyOnceOnEveryThread) {
-  for (const int threads : kThreadCounts) {
-    ThreadPool pool(threads);
-    ASSERT_EQ(pool.size(), threads);
-    for (int repetition = 0; repetition < 50; ++repetition) {
-      std::vector<std::atomic<int>> visits(threads);
-      pool.run([&](int thread) { ++visits[thread]; });
-      ASSERT_TRUE(all_once(visits)) << threads << " threads";
-    }
-  }
-}
-
-TEST(ThreadPool, RunsTheCallersPartOnTheCaller) {
-  ThreadPool pool(3);
-  std::thread::id zero;
-  pool.run([&](int thread) {
-    if (thread == 0) zero = std::this_thread::get_id();
-  });
-  EXPECT_EQ(zero, std::this_thread::get_id());
-}
-
 TEST(ThreadPool, TakesAllCpusByDefault) {
   EXPECT_EQ(ThreadPool().size(), os::usable_cpus());
 }
 
-TEST(ThreadPool, SplitsEveryIndexToExactlyOnePart) {
+TEST(ThreadPool, SplitsEveryIndexToExactlyOnePiece) {
   for (const int threads : kThreadCounts) {
     ThreadPool pool(threads);
+    ASSERT_EQ(pool.size(), threads);
     for (const int64_t count : kCounts) {
-      std::vector<std::atomic<int>> visits(count);
-      pool.split(count, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) ++visits[i];
-      });
-      EXPECT_TRUE(all_once(visits)) << count << " on " << threads << " threads";
+      for (const int64_t grain : {1, 4, 5, 2000}) {
+        std::vector<std::atomic<int>> visits(count);
+        pool.split(
+            count,
+            [&](int64_t begin, int64_t end) {
+              EXPECT_LT(begin, end);
+              EXPECT_EQ(begin % grain, 0);
+              EXPECT_TRUE(end == count || end % grain == 0);
+              for (int64_t i = begin; i < end; ++i) ++visits[i];
+            },
+            grain);
+        EXPECT_TRUE(all_once(visits)) << count << " by " << grain << " on " << threads << " threads";
+      }
     }
   }
-}
-
-TEST(ThreadPool, GivesEachThreadTheSamePartEachTime) {
-  ThreadPool pool(3);
-  std::mutex mutex;
-  const auto parts = [&] {
-    std::map<std::thread::id, std::pair<int64_t, int64_t>> found;
-    pool.split(10, [&](int64_t begin, int64_t end) {
-      const std::lock_guard lock(mutex);
-      found[std::this_thread::get_id()] = {begin, end};
-    });
-    return found;
-  };
-  const auto first = parts();
-  EXPECT_EQ(first.size(), 3u);
-  EXPECT_EQ(parts(), first);
 }
 
 TEST(ThreadPool, HandsOutEachIndexOnce) {
@@ -88,27 +58,56 @@ TEST(ThreadPool, HandsOutEachIndexOnce) {
   }
 }
 
+TEST(ThreadPool, DoesManyShortCalls) {
+  ThreadPool pool(3);
+  std::atomic<int64_t> sum = 0;
+  for (int i = 0; i < 20000; ++i) {
+    pool.split(6, [&](int64_t begin, int64_t end) { sum += end - begin; });
+  }
+  EXPECT_EQ(sum, 6 * 20000);
+}
+
+/// All workers are held in the first call's last indices; a call must not wait for workers that have claimed nothing.
+TEST(ThreadPool, DoesNotWaitForWorkersThatAreElsewhere) {
+  ThreadPool pool(2);
+  std::atomic<bool> worker_is_in = false;
+  std::atomic<bool> release = false;
+  std::thread::id caller = std::this_thread::get_id();
+  // The worker takes one index and stays there until the caller, who does all the others, lets it go.
+  std::atomic<int> done_by_caller = 0;
+  pool.each(50, [&](int64_t) {
+    if (std::this_thread::get_id() != caller) {
+      worker_is_in = true;
+      while (!release) std::this_thread::yield();
+      return;
+    }
+    for (int i = 0; i < 1000 && !worker_is_in; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (++done_by_caller == 49) release = true;
+  });
+  EXPECT_EQ(done_by_caller, 49);
+}
+
 TEST(ThreadPool, RethrowsWhatABodyThrowsAndGoesOn) {
   for (const int threads : kThreadCounts) {
     ThreadPool pool(threads);
-    for (int thrower = 0; thrower < threads; ++thrower) {
-      EXPECT_THROW(pool.run([&](int thread) {
-        if (thread == thrower) throw std::runtime_error("refused");
-      }),
+    for (int64_t thrower = 0; thrower < 9; ++thrower) {
+      EXPECT_THROW(pool.each(9,
+                             [&](int64_t i) {
+                               if (i == thrower) throw std::runtime_error("refused");
+                             }),
                    std::runtime_error);
-      std::vector<std::atomic<int>> visits(threads);
-      pool.run([&](int thread) { ++visits[thread]; });
-      EXPECT_TRUE(all_once(visits)) << threads << " threads after thread " << thrower;
+      std::vector<std::atomic<int>> visits(9);
+      pool.each(9, [&](int64_t i) { ++visits[i]; });
+      EXPECT_TRUE(all_once(visits)) << threads << " threads after index " << thrower;
     }
   }
 }
 
 TEST(ThreadPool, RethrowsOneOfManyExceptionsOnce) {
   ThreadPool pool(4);
-  EXPECT_THROW(pool.run([](int) { throw std::runtime_error("refused"); }), std::runtime_error);
   EXPECT_THROW(pool.split(8, [](int64_t, int64_t) { throw std::logic_error("refused"); }), std::logic_error);
   EXPECT_THROW(pool.each(8, [](int64_t) { throw std::out_of_range("refused"); }), std::out_of_range);
-  EXPECT_NO_THROW(pool.run([](int) {}));
+  EXPECT_NO_THROW(pool.each(8, [](int64_t) {}));
 }
 
 }  // namespace

@@ -25,8 +25,16 @@ struct GroupGrid {
   float zero;
   float offset;
 
-  int code_of(float weight, int largest) const;
-  float value_of(int code) const { return (static_cast<float>(code) - zero) * scale + offset; }
+  /// The code nearest to a weight, 0 to `largest`; 0 for a NaN.
+  float code_of(float weight, int largest) const {
+    const float exact = (weight - offset) / scale + zero;
+    const float positive = exact > 0.0f ? exact : 0.0f;
+    const float bounded = positive < static_cast<float>(largest) ? positive : static_cast<float>(largest);
+    // Adding 1.5 * 2^23 leaves no bits for a fraction: what nearbyint gives, without a call for each weight.
+    constexpr float kIntegers = 0x1.8p23f;
+    return (bounded + kIntegers) - kIntegers;
+  }
+  float value_of(float code) const { return (code - zero) * scale + offset; }
 };
 
 /// The grid with the least squared error among those that span 80 to 100 % of a group of weights. Throws invalid_input,

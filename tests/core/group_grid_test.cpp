@@ -77,11 +77,11 @@ TEST(GroupGrid, TakesNumbersThatAreOnAGridAsTheyAre) {
   for (int code = 0; code < 16; ++code) weights.push_back(0.25f * static_cast<float>(code - 5));
   const GroupGrid grid = find_grid(weights, 4, ZeroKind::kInteger, "a");
   for (int code = 0; code < 16; ++code) {
-    EXPECT_EQ(grid.code_of(weights[code], 15), code);
-    EXPECT_EQ(grid.value_of(code), weights[code]);
+    EXPECT_EQ(grid.code_of(weights[code], 15), static_cast<float>(code));
+    EXPECT_EQ(grid.value_of(static_cast<float>(code)), weights[code]);
   }
-  EXPECT_EQ(grid.code_of(100.0f, 15), 15);
-  EXPECT_EQ(grid.code_of(-100.0f, 15), 0);
+  EXPECT_EQ(grid.code_of(100.0f, 15), 15.0f);
+  EXPECT_EQ(grid.code_of(-100.0f, 15), 0.0f);
 }
 
 TEST(GroupGrid, RefusesWhatFp16CannotScale) {

@@ -231,6 +231,27 @@ class ModelTest(program.ProgramTest):
                 with self.subTest(isa=isa, threads=threads):
                     self.assertEqual(run(isa, threads), expected)
 
+    def test_a_head_that_is_stored_in_as_few_bits_stays_as_it_is(self):
+        packed = self.folder / "packed_head.gguf"
+        tiny_model.write_gguf(packed, q8_0=True)
+
+        def losses(head):
+            result = self.run_well("perplexity", packed, "--data", self.text, "--window", "100", "--limit", "2",
+                                   "--json", "--head", head)
+            return json.loads(result.stdout)[0]["window_losses"]
+
+        self.assertEqual(losses("int8"), losses("fp16"))
+        self.assertNotEqual(losses("int4"), losses("fp16"))
+
+    def test_an_exact_run_keeps_int8_keys_and_values_where_asked(self):
+        said = {}
+        for kv_cache in ("fp16", "int8"):
+            result = self.run_well("perplexity", self.model, "--data", self.text, "--window", "100", "--limit", "2",
+                                   "--exact", "--kv-cache", kv_cache)
+            said[kv_cache] = result.stderr
+        self.assertIn("of fp32 keys and values", said["fp16"])
+        self.assertIn("of int8 keys and values", said["int8"])
+
     def test_the_base_runs_without_the_head_and_cache_options(self):
         def score(*arguments):
             result = self.run_well("perplexity", self.model, "--base", self.model, "--data", self.text, "--window",

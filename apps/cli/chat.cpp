@@ -18,6 +18,7 @@ namespace {
 
 struct Flags {
   RunFlags run;
+  PrecisionFlags precision;
   SamplingFlags sampling;
   std::string system;
   int64_t max_tokens = 0;
@@ -59,7 +60,9 @@ void run(const Flags& flags) {
   const checkpoint::Checkpoint& checkpoint = decoder->checkpoint();
   const text::Tokenizer tokenizer = open_tokenizer(checkpoint);
   const text::ChatTemplate chat(checkpoint.tokenizer_config, checkpoint.path.string());
-  runner::CpuRunner runner(decoder, pool, {.progress = show_progress_on_terminal()});
+  runner::CpuRunnerOptions options{.progress = show_progress_on_terminal()};
+  flags.precision.apply_to(options);
+  runner::CpuRunner runner(decoder, pool, options);
   say_what_runs(runner, pool.size());
   generate::Generator generator(
       runner, tokenizer,
@@ -105,6 +108,7 @@ void add_chat(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand("chat", "Talk with a model in the terminal");
   flags->run.add_to(*command);
+  flags->precision.add_to(*command);
   add_option(*command, "--system", flags->system, "The system message");
   add_option(*command, "--max-tokens", flags->max_tokens, "Longest reply; 0: until the model ends it")
       ->check(at_least(0));

@@ -70,8 +70,8 @@ Written write_packed(const Flags& flags, const model::Decoder& decoder, const In
 /// KL(source || written) on text that the source writes, with fp32 activations, so that it is the weights' alone.
 evaluate::Divergence measure_divergence(const Flags& flags, const Interrupt& interrupt) {
   core::ThreadPool pool(flags.threads);
-  const auto source = make_scoring_runner(flags.model, true, pool, interrupt.token());
-  const auto written = make_scoring_runner(flags.output, true, pool, interrupt.token());
+  const auto source = make_scoring_runner(flags.model, kExactOptions, pool, interrupt.token());
+  const auto written = make_scoring_runner(flags.output, kExactOptions, pool, interrupt.token());
   evaluate::Recipe recipe = evaluate::find_recipe("paper");
   constexpr int64_t kWindow = 512;
   recipe.window = recipe.stride = std::min(kWindow, source->decoder().spec().max_positions);

@@ -18,6 +18,7 @@ namespace {
 
 struct Flags {
   RunFlags run;
+  PrecisionFlags precision;
   SamplingFlags sampling;
   std::string prompt;
   std::string system;
@@ -60,7 +61,9 @@ void run(Flags& flags) {
   const auto decoder = open_decoder(flags.run.model, interrupt.token());
   const text::Tokenizer tokenizer = open_tokenizer(decoder->checkpoint());
   const std::vector<int32_t> prompt = encode_prompt(flags, decoder->checkpoint(), tokenizer);
-  runner::CpuRunner runner(decoder, pool, {.progress = show_progress_on_terminal()});
+  runner::CpuRunnerOptions options{.progress = show_progress_on_terminal()};
+  flags.precision.apply_to(options);
+  runner::CpuRunner runner(decoder, pool, options);
   say_what_runs(runner, pool.size());
   generate::Generator generator(
       runner, tokenizer,
@@ -87,6 +90,7 @@ void add_generate(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand("generate", "Continue a text, or answer one prompt");
   flags->run.add_to(*command);
+  flags->precision.add_to(*command);
   add_option(*command, "--prompt", flags->prompt, "The text; - reads standard input")->required();
   add_flag(*command, "--chat-template", flags->chat_template,
            "Give the prompt as a user's turn in the model's template");

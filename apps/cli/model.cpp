@@ -44,6 +44,19 @@ void RunFlags::add_to(CLI::App& command) {
   add_option(command, "--threads", threads, "Threads; 0: all CPUs this process may use")->check(CLI::Range(0, 1024));
 }
 
+void PrecisionFlags::add_to(CLI::App& command) {
+  add_option(command, "--head", head,
+             "Output head: fp16 (as it is stored), or rounded at load to int8 or int4; less to read for each token")
+      ->check(CLI::IsMember({"fp16", "int8", "int4"}));
+  add_option(command, "--kv-cache", kv_cache, "Keys and values: fp16, or int8 in half of the memory")
+      ->check(CLI::IsMember({"fp16", "int8"}));
+}
+
+void PrecisionFlags::apply_to(runner::CpuRunnerOptions& options) const {
+  if (head != "fp16") options.head = head == "int8" ? runner::HeadPrecision::kInt8 : runner::HeadPrecision::kInt4;
+  if (kv_cache == "int8") options.kv_dtype = core::DType::kI8;
+}
+
 void SamplingFlags::add_to(CLI::App& command) {
   add_option(command, "--temperature", options.temperature, "0: always the most likely token")->check(at_least(0));
   add_option(command, "--top-k", options.top_k, "Keep the K most likely tokens; 0: all")->check(at_least(0));
@@ -66,21 +79,26 @@ std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& 
   return std::make_shared<model::Decoder>(std::move(checkpoint));
 }
 
-uint64_t resident_bytes(const model::Decoder& decoder) {
+uint64_t resident_bytes(const model::Decoder& decoder, runner::HeadPrecision head) {
   const checkpoint::Checkpoint& checkpoint = decoder.checkpoint();
+  const auto grouped = [](uint64_t elements, int bits, int group_size) {
+    constexpr uint64_t kGroupBytes = 8;  // a scale and a zero point or offset
+    return elements * static_cast<uint64_t>(bits) / 8 + elements / static_cast<uint64_t>(group_size) * kGroupBytes;
+  };
   const auto linear = [&](const std::string& name, int64_t rows, int64_t columns) {
     const auto elements = static_cast<uint64_t>(rows * columns);
     if (const auto found = checkpoint.quantized.find(name); found != checkpoint.quantized.end()) {
-      constexpr uint64_t kGroupBytes = 8;  // a scale and a zero point or offset
-      return elements * static_cast<uint64_t>(found->second.bits) / 8 +
-             elements / static_cast<uint64_t>(found->second.group_size) * kGroupBytes;
+      return grouped(elements, found->second.bits, found->second.group_size);
     }
     const core::DType dtype = checkpoint.matrix(name + ".weight", rows, columns).dtype;
     return elements * static_cast<uint64_t>(core::info_of(dtype).block_bytes);
   };
   const model::DecoderSpec& spec = decoder.spec();
+  const auto rounded_head = runner::choose_head_groups(decoder, head);
   uint64_t bytes =
-      linear(spec.tied_embeddings ? model::kEmbeddingsName : model::kHeadName, spec.vocab_size, spec.hidden_size);
+      rounded_head
+          ? grouped(static_cast<uint64_t>(spec.vocab_size * spec.hidden_size), rounded_head->bits, rounded_head->size)
+          : linear(spec.tied_embeddings ? model::kEmbeddingsName : model::kHeadName, spec.vocab_size, spec.hidden_size);
   for (int64_t i = 0; i < spec.layers; ++i) {
     for (const model::LinearSlot& slot : model::linear_slots(spec)) {
       // A linear that is stored with others counts once.
@@ -106,20 +124,30 @@ std::string describe(const checkpoint::StoredQuantized& linear) {
 
 std::string describe_arithmetic(const runner::CpuRunner& runner) {
   const checkpoint::Checkpoint& checkpoint = runner.decoder().checkpoint();
-  if (checkpoint.quantized.empty()) return "not quantized";
+  std::string head;
+  if (const auto& groups = runner.rounded_head()) {
+    head = fmt::format(", head int{} in groups of {}", groups->bits, groups->size);
+  }
+  if (checkpoint.quantized.empty()) return "not quantized" + head;
   std::set<std::string> kinds;
   for (const auto& [name, linear] : checkpoint.quantized) kinds.insert(describe(linear));
   const bool rounded = runner.activations() == runner::Activations::kInt8;
-  return fmt::format("{}, {}", fmt::join(kinds, " and "), rounded ? "int8 activations" : "dequantized to fp32");
+  return fmt::format("{}, {}{}", fmt::join(kinds, " and "), rounded ? "int8 activations" : "dequantized to fp32", head);
 }
 
 void say_what_runs(const runner::CpuRunner& runner, int threads) {
   const model::DecoderSpec& spec = runner.spec();
-  fmt::print(stderr, "{}: {}, {}, {} layers, {} read per token; {} kernels, {} thread{}\n",
+  const std::string_view kv_cache = runner.kv_dtype() == core::DType::kI8    ? "int8"
+                                    : runner.kv_dtype() == core::DType::kF16 ? "fp16"
+                                                                             : "fp32";
+  fmt::print(stderr,
+             "{}: {}, {}, {} layers, {} read per token; {} of {} keys and values per token of context; {} kernels, {} "
+             "thread{}\n",
              runner.decoder().checkpoint().path.string(), runner.decoder().checkpoint().format,
              describe_arithmetic(runner), spec.layers,
-             core::format_bytes(static_cast<uint64_t>(runner.bytes_per_token())), kernels::active_kernels().name,
-             threads, threads == 1 ? "" : "s");
+             core::format_bytes(static_cast<uint64_t>(runner.bytes_per_token())),
+             core::format_bytes(static_cast<uint64_t>(runner.kv_bytes_per_token())), kv_cache,
+             kernels::active_kernels().name, threads, threads == 1 ? "" : "s");
 }
 
 text::Tokenizer open_tokenizer(const checkpoint::Checkpoint& checkpoint) {

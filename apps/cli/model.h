@@ -41,6 +41,14 @@ struct RunFlags {
   void add_to(CLI::App& command);
 };
 
+/// --head and --kv-cache: what a runner rounds further than the model is stored.
+struct PrecisionFlags {
+  std::string head = "fp16";
+  std::string kv_cache = "fp16";
+  void add_to(CLI::App& command);
+  void apply_to(runner::CpuRunnerOptions& options) const;
+};
+
 struct SamplingFlags {
   generate::SamplingOptions options;
   void add_to(CLI::App& command);
@@ -54,7 +62,7 @@ checkpoint::PackedFormat packed_format(const std::string& format);
 std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& model, const std::stop_token& stop);
 
 /// The bytes a resident runner of this model takes, KV pages not counted.
-uint64_t resident_bytes(const model::Decoder& decoder);
+uint64_t resident_bytes(const model::Decoder& decoder, runner::HeadPrecision head);
 
 /// Progress of this program on standard error, as suits the terminal or file there.
 core::ProgressCallback show_progress();
@@ -64,7 +72,7 @@ core::ProgressCallback show_progress_on_terminal();
 /// How a quantized linear is stored and, with int8 activations, run: "int4 in groups of 128".
 std::string describe(const checkpoint::StoredQuantized& linear);
 
-/// What a runner multiplies: "int4 in groups of 32, int8 activations", or the dtypes of a model that is not quantized.
+/// What a runner multiplies: "int4 in groups of 32, int8 activations", "not quantized, head int8 in groups of 64".
 std::string describe_arithmetic(const runner::CpuRunner& runner);
 
 /// One line on standard error: what runs, with which instructions, on how many threads.

@@ -19,6 +19,7 @@ namespace {
 
 struct Flags {
   RunFlags run;
+  PrecisionFlags precision;
   std::vector<std::string> data = {"wikitext2"};
   std::filesystem::path data_dir;
   std::filesystem::path base;
@@ -59,9 +60,12 @@ void run(const Flags& flags) {
   const Interrupt interrupt;
   const evaluate::Recipe recipe = make_recipe(flags);
   core::ThreadPool pool(flags.run.threads);
-  const auto model = make_scoring_runner(flags.run.model, flags.exact, pool, interrupt.token());
+  const runner::CpuRunnerOptions base_options = flags.exact ? kExactOptions : runner::CpuRunnerOptions();
+  runner::CpuRunnerOptions options = base_options;
+  flags.precision.apply_to(options);
+  const auto model = make_scoring_runner(flags.run.model, options, pool, interrupt.token());
   const auto base =
-      flags.base.empty() ? nullptr : make_scoring_runner(flags.base, flags.exact, pool, interrupt.token());
+      flags.base.empty() ? nullptr : make_scoring_runner(flags.base, base_options, pool, interrupt.token());
   evaluate::check_window(*model, recipe);
   if (base) evaluate::check_window(*base, recipe);
   const text::Tokenizer tokenizer = open_tokenizer(model->decoder().checkpoint());
@@ -89,19 +93,22 @@ void add_perplexity(CLI::App& program) {
   CLI::App* command =
       program.add_subcommand("perplexity", "Measure how well a model predicts text, alone or against its base");
   flags->run.add_to(*command);
+  flags->precision.add_to(*command);
   add_option(*command, "--data", flags->data,
              "wikitext2, ptb, a text file, or self: text the base writes by itself; repeatable")
       ->allow_extra_args(false);
   add_option(*command, "--data-dir", flags->data_dir,
              "Folder with wiki.test.raw and ptb.test.txt; else they are downloaded once");
   add_option(*command, "--base", flags->base,
-             "The model before quantization: adds difference, KL divergence, agreement");
+             "The model before quantization: adds difference, KL divergence, agreement. It runs without --head and "
+             "--kv-cache, so that the model as its own base shows what these cost");
   add_option(*command, "--recipe", flags->recipe, "paper, sliding, llama.cpp or short");
   add_option(*command, "--window", flags->window, "Tokens a window, instead of the recipe's")->check(at_least(0));
   add_option(*command, "--stride", flags->stride, "Tokens between windows, instead of the recipe's")
       ->check(at_least(0));
   add_option(*command, "--limit", flags->limit, "Windows at most; 0: all")->check(at_least(0));
-  add_flag(*command, "--exact", flags->exact, "Keep activations, keys and values in fp32 instead of int8 and fp16");
+  add_flag(*command, "--exact", flags->exact,
+           "Keep activations, and keys and values but for --kv-cache int8, in fp32 instead of int8 and fp16");
   add_flag(*command, "--json", flags->json, "Print JSON with the loss of every window");
   command->callback([flags] { run(*flags); });
 }

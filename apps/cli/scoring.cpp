@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <utility>
 
 #include "cli/model.h"
 #include "core/os.h"
@@ -10,23 +11,19 @@
 
 namespace salient::cli {
 
-std::unique_ptr<runner::CpuRunner> make_scoring_runner(const std::filesystem::path& path, bool exact,
-                                                       core::ThreadPool& pool, const std::stop_token& stop) {
+std::unique_ptr<runner::CpuRunner> make_scoring_runner(const std::filesystem::path& path,
+                                                       runner::CpuRunnerOptions options, core::ThreadPool& pool,
+                                                       const std::stop_token& stop) {
   const auto decoder = open_decoder(path, stop);
-  const uint64_t needed = resident_bytes(*decoder);
+  const uint64_t needed = resident_bytes(*decoder, options.head);
   const uint64_t available = core::os::available_memory();
   const bool fits = needed < available / 10 * 8;
   if (!fits) {
     fmt::print(stderr, "{}: needs {}, {} are free: it is evaluated layer by layer\n", path.string(),
                core::format_bytes(needed), core::format_bytes(available));
   }
-  auto runner = std::make_unique<runner::CpuRunner>(
-      decoder, pool,
-      runner::CpuRunnerOptions{
-          .activations = exact ? runner::Activations::kFp32 : runner::Activations::kInt8,
-          .residency = fits ? runner::Residency::kResident : runner::Residency::kStreamed,
-          .kv_dtype = exact ? core::DType::kF32 : core::DType::kF16,
-      });
+  options.residency = fits ? runner::Residency::kResident : runner::Residency::kStreamed;
+  auto runner = std::make_unique<runner::CpuRunner>(decoder, pool, std::move(options));
   if (fits) {
     say_what_runs(*runner, pool.size());
   } else {

@@ -20,74 +20,6 @@ float round_to_half(float value) {
   return core::half_to_float(core::float_to_half(value));
 }
 
-/// The smallest positive fp16 number: a group of zeros still needs a scale to divide by.
-constexpr float kSmallestScale = 0x1p-24f;
-
-/// A scale with a zero point (kInteger, kMiddle) or an offset (kOffset).
-struct Grid {
-  float scale;
-  float zero;
-  float offset;
-
-  int code_of(float weight, int largest) const {
-    const float code = std::nearbyint((weight - offset) / scale + zero);
-    return static_cast<int>(std::clamp(code, 0.0f, static_cast<float>(largest)));
-  }
-  float value_of(int code) const { return (static_cast<float>(code) - zero) * scale + offset; }
-};
-
-/// The grid that spans `share` of the weights between `low` and `high`; 0 is on it but for kOffset.
-Grid make_grid(float low, float high, float share, const LinearFormat& format) {
-  const int largest = (1 << format.bits) - 1;
-  const auto codes = static_cast<float>(largest);
-  if (format.zeros == ZeroKind::kMiddle) {
-    // The code furthest below the middle is one step further away than the one furthest above: the longer side gets it
-    // by the sign of the scale.
-    const float middle = static_cast<float>(1 << (format.bits - 1));
-    const float longest = -low > high ? low : high;
-    float scale = round_to_half(-longest * share / middle);
-    if (std::abs(scale) < kSmallestScale) scale = kSmallestScale;
-    return {scale, middle, 0};
-  }
-  const float bottom = format.zeros == ZeroKind::kOffset ? low : std::min(low, 0.0f);
-  const float top = format.zeros == ZeroKind::kOffset ? high : std::max(high, 0.0f);
-  const float scale = round_to_half(std::max((top - bottom) * share / codes, kSmallestScale));
-  const float middle = (top + bottom) / 2 - scale * codes / 2;  // what the smallest code stands for
-  if (format.zeros == ZeroKind::kOffset) return {scale, 0, round_to_half(middle)};
-  return {scale, std::clamp(std::nearbyint(-middle / scale), 0.0f, codes), 0};
-}
-
-double squared_error(const float* weights, int size, const Grid& grid, int largest) {
-  double error = 0;
-  for (int i = 0; i < size; ++i) {
-    const double difference = grid.value_of(grid.code_of(weights[i], largest)) - weights[i];
-    error += difference * difference;
-  }
-  return error;
-}
-
-/// The best of the grids that span 80 to 100 % of a group.
-Grid find_grid(const float* weights, const LinearFormat& format, const std::string& linear) {
-  constexpr int kShares = 11;
-  const auto [low, high] = std::minmax_element(weights, weights + format.group_size);
-  const int largest = (1 << format.bits) - 1;
-  Grid best{};
-  double least = INFINITY;
-  for (int i = 0; i < kShares; ++i) {
-    const Grid grid = make_grid(*low, *high, 1.0f - 0.02f * static_cast<float>(i), format);
-    const double error = squared_error(weights, format.group_size, grid, largest);
-    if (error < least) {
-      least = error;
-      best = grid;
-    }
-  }
-  if (!std::isfinite(least)) {
-    fail(ErrorKind::kInvalidInput, "tensor {}: a group of weights spans {} to {}, which fp16 scales cannot hold",
-         linear, *low, *high);
-  }
-  return best;
-}
-
 QuantizedTensor round_anew(const std::vector<float>& values, const QuantizedTensor& source, const LinearFormat& format,
                            const std::string& linear) {
   QuantizedTensor result;
@@ -95,19 +27,11 @@ QuantizedTensor round_anew(const std::vector<float>& values, const QuantizedTens
   result.in_features = source.in_features;
   result.bits = format.bits;
   result.group_size = format.group_size;
+  const size_t groups = values.size() / static_cast<size_t>(format.group_size);
   result.codes.resize(values.size());
-  for (size_t first = 0; first < values.size(); first += static_cast<size_t>(format.group_size)) {
-    const Grid grid = find_grid(&values[first], format, linear);
-    for (size_t i = first; i < first + static_cast<size_t>(format.group_size); ++i) {
-      result.codes[i] = static_cast<uint8_t>(grid.code_of(values[i], (1 << format.bits) - 1));
-    }
-    result.scales.push_back(grid.scale);
-    if (format.zeros == ZeroKind::kOffset) {
-      result.offsets.push_back(grid.offset);
-    } else {
-      result.zeros.push_back(static_cast<uint8_t>(grid.zero));
-    }
-  }
+  result.scales.resize(groups);
+  format.zeros == ZeroKind::kOffset ? result.offsets.resize(groups) : result.zeros.resize(groups);
+  core::round_groups(values, format.zeros, linear, 0, result);
   return result;
 }
 
@@ -155,7 +79,7 @@ bool move_zeros_to_middle(QuantizedTensor& weights) {
 void round_parameters(QuantizedTensor& weights, const LinearFormat& format, const std::string& linear) {
   const auto round = [&](float value, bool divisor) {
     float rounded = round_to_half(value);
-    if (divisor && rounded == 0) rounded = std::copysign(kSmallestScale, value);
+    if (divisor && rounded == 0) rounded = std::copysign(core::kSmallestHalf, value);
     if (!std::isfinite(rounded)) {
       fail(ErrorKind::kInvalidInput, "tensor {}: has a scale or offset of {}, which fp16 cannot hold (largest 65504)",
            linear, value);

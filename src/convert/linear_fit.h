@@ -3,16 +3,12 @@
 #include <optional>
 #include <string>
 
+#include "core/group_grid.h"
 #include "core/quantized_tensor.h"
 
 namespace salient::convert {
 
-/// What a format puts beside the codes of a group.
-enum class ZeroKind {
-  kInteger,  ///< any integer zero point of the codes' range
-  kMiddle,   ///< nothing: the zero point is 2^(bits - 1)
-  kOffset,   ///< an fp16 offset
-};
+using core::ZeroKind;
 
 /// What a format holds of a quantized linear.
 struct LinearFormat {

@@ -60,8 +60,9 @@ struct AttentionRow {
 
 /// The KV pages of one sequence, in order, and where in each page one kv head of one layer lies. At key_offset are
 /// the page's keys in blocks of 16, [4][head_dim][16], so that a lane is a key; at value_offset its values,
-/// [64][head_dim], so that a lane is a dimension. Offsets count numbers, which are fp16 or fp32 by the kernel they are
-/// given to. Every number of a page is finite, used or not.
+/// [64][head_dim], so that a lane is a dimension. Offsets count numbers, which are fp32, fp16 or int8 by the kernel
+/// they are given to. Behind the int8 numbers of 64 keys, and of 64 values, are their fp16 scales, [64]: a number
+/// stands for itself times the scale of its key. Every number and scale of a page is finite, used or not.
 struct AttentionCache {
   const std::byte* const* pages;
   int64_t key_offset;
@@ -113,13 +114,15 @@ struct KernelSet {
   /// x[i] = cap * tanh(x[i] / cap), tanh(z) = 1 - 2 / (exp(2 z) + 1).
   void (*soft_cap)(float* x, int64_t size, float cap);
 
-  /// softmax(scale * q K^T) V for rows that share one kv head; a `soft_cap` above 0 bounds the scores as above. Each
+  /// softmax(scale * q K^T) V for rows that share one kv head; a `soft_cap` above 0 bounds the scores as above. The
+  /// scale of an int8 key multiplies its dot product, that of an int8 value the key's weight for the values. Each
   /// page's maximum, sum and weighted values are computed on their own and merged in page order (Milakov and
   /// Gimelshein, 2018), so the result does not depend on how rows are batched.
   using Attend = void (*)(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
                           float scale, float soft_cap);
   Attend attend_f16;
   Attend attend_f32;
+  Attend attend_i8;
 
   /// fp32 to fp16, to nearest, ties to even, bounded to the largest finite fp16.
   void (*to_half)(const float* x, int64_t size, uint16_t* out);

@@ -23,6 +23,10 @@ float load(const float* weights, int64_t i) {
   return weights[i];
 }
 
+float load(const int8_t* numbers, int64_t i) {
+  return static_cast<float>(numbers[i]);
+}
+
 struct Half {
   uint16_t bits;
 };
@@ -171,6 +175,16 @@ struct PartialSoftmax {
   float values[kMaxHeadDim] = {};
 };
 
+/// What the numbers of a page's key or value are multiplied with: int8 numbers have a scale each.
+template <typename Number>
+float scale_of(const Number*, int64_t, int) {
+  return 1.0f;
+}
+template <>
+float scale_of(const int8_t* numbers, int64_t head_dim, int key) {
+  return core::half_to_float(reinterpret_cast<const uint16_t*>(numbers + kPageKeys * head_dim)[key]);
+}
+
 /// One page on its own. Keys are first scored, one a lane, then weighted.
 template <typename Number>
 PartialSoftmax attend_page(const AttentionRow& row, const Number* keys, const Number* values, int64_t page_start,
@@ -183,7 +197,8 @@ PartialSoftmax attend_page(const AttentionRow& row, const Number* keys, const Nu
     for (int64_t d = 0; d < head_dim; ++d) {
       dot = std::fma(row.query[d], load(block, d * kLanes + key % kLanes), dot);
     }
-    const float score = cap > 0 ? capped(dot * scale, cap) : dot * scale;
+    const float scaled = dot * scale_of(keys, head_dim, key) * scale;
+    const float score = cap > 0 ? capped(scaled, cap) : scaled;
     const int64_t position = page_start + key;
     const bool visible = position >= row.first_key && position < row.end_key;
     scores[key] = visible ? score : -std::numeric_limits<float>::infinity();
@@ -193,8 +208,9 @@ PartialSoftmax attend_page(const AttentionRow& row, const Number* keys, const Nu
   for (int key = 0; key < kPageKeys; ++key) {
     const float weight = core::exp(scores[key] - part.maximum);
     sums[key % kLanes] += weight;
+    const float value_weight = weight * scale_of(values, head_dim, key);
     for (int64_t d = 0; d < head_dim; ++d) {
-      part.values[d] = std::fma(weight, load(values, key * head_dim + d), part.values[d]);
+      part.values[d] = std::fma(value_weight, load(values, key * head_dim + d), part.values[d]);
     }
   }
   part.sum = sum_lanes(sums);
@@ -281,6 +297,7 @@ const KernelSet kScalarKernels = {
     .soft_cap = soft_cap,
     .attend_f16 = attend<Half>,
     .attend_f32 = attend<float>,
+    .attend_i8 = attend<int8_t>,
     .to_half = to_half,
     .add = add,
     .maximum = maximum,

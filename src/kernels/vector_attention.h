@@ -1,18 +1,21 @@
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/vector_kernels.h"
 
 namespace salient::kernels {
 
-/// The attention kernel over a vector type V, as in vector_kernels.h, and over how keys and values are stored: Fp16 or
-/// Fp32 of VectorKernels. Up to V::kAttendRows rows share each load of
-/// keys and values; a row's own sums do not depend on which rows it shares them with.
+/// The attention kernel over a vector type V, as in vector_kernels.h, and over how keys and values are stored: Fp32,
+/// Fp16 or Int8 of VectorKernels. Up to V::kAttendRows rows share each load of keys and values; a row's own sums do not
+/// depend on which rows it shares them with.
 template <typename V, typename Number>
 struct VectorAttention {
   using Float = typename V::Float;
   using Common = VectorKernels<V>;
   using Stored = typename Number::Stored;
   static constexpr int kBlocks = kPageKeys / kLanes;
+  static constexpr bool kHasScales = std::is_same_v<Stored, int8_t>;
 
   /// The running softmax of one row over the pages so far.
   struct Running {
@@ -20,6 +23,11 @@ struct VectorAttention {
     float sum;
     float values[kMaxHeadDim];
   };
+
+  /// Scales of the keys or values of a page, 16 of them from `key` on.
+  static Float load_scales(const Stored* numbers, int64_t head_dim, int key) {
+    return V::load_half(reinterpret_cast<const uint16_t*>(numbers + kPageKeys * head_dim) + key);
+  }
 
   /// Dot products of Rows queries with V::kAttendBlocks blocks of keys, scaled.
   template <int Rows>
@@ -41,7 +49,9 @@ struct VectorAttention {
       }
       for (int r = 0; r < Rows; ++r) {
         for (int b = 0; b < V::kAttendBlocks; ++b) {
-          Float score = V::multiply(dots[r][b], V::broadcast(scale));
+          Float score = dots[r][b];
+          if constexpr (kHasScales) score = V::multiply(score, load_scales(keys, head_dim, (block + b) * kLanes));
+          score = V::multiply(score, V::broadcast(scale));
           if (soft_cap > 0.0f) score = Common::capped(score, V::broadcast(soft_cap));
           V::store(scores[r] + (block + b) * kLanes, score);
         }
@@ -80,6 +90,13 @@ struct VectorAttention {
     new_weight = factors[1];
     running.maximum = maximum;
     running.sum = __builtin_fmaf(running.sum, old_weight, Common::sum_lanes(sums) * new_weight);
+  }
+
+  /// Turns weights of keys into those of their values' numbers.
+  static void scale_weights(const Stored* values, int64_t head_dim, float* weights) {
+    for (int key = 0; key < kPageKeys; key += kLanes) {
+      V::store(weights + key, V::multiply(V::load(weights + key), load_scales(values, head_dim, key)));
+    }
   }
 
   /// Weighted values of the page for Rows rows, merged into their running values.
@@ -127,13 +144,14 @@ struct VectorAttention {
       float new_weights[Rows];
       bool sees[Rows];
       const auto* numbers = reinterpret_cast<const Stored*>(cache.pages[page]);
+      const Stored* values = numbers + cache.value_offset;
       score<Rows>(rows, numbers + cache.key_offset, head_dim, scale, soft_cap, weights);
       for (int r = 0; r < Rows; ++r) {
         const int64_t start = page * kPageKeys;
         sees[r] = rows[r].first_key < start + kPageKeys && rows[r].end_key > start;
         weigh(rows[r], start, weights[r], running[r], old_weights[r], new_weights[r]);
+        if constexpr (kHasScales) scale_weights(values, head_dim, weights[r]);
       }
-      const Stored* values = numbers + cache.value_offset;
       int64_t d = 0;
       for (; d + V::kAttendBlocks * kLanes <= head_dim; d += V::kAttendBlocks * kLanes) {
         add_values<Rows, V::kAttendBlocks>(weights, values, head_dim, d, old_weights, new_weights, sees, running);
@@ -179,6 +197,7 @@ constexpr KernelSet make_kernel_set(const char* name) {
       .soft_cap = K::soft_cap,
       .attend_f16 = VectorAttention<V, typename K::Fp16>::attend,
       .attend_f32 = VectorAttention<V, typename K::Fp32>::attend,
+      .attend_i8 = VectorAttention<V, typename K::Int8>::attend,
       .to_half = K::to_half,
       .add = K::add,
       .maximum = K::maximum,

@@ -8,7 +8,7 @@
 /// The kernels written once over a vector type. An instruction set's file defines a class V in an anonymous
 /// namespace and instantiates make_kernel_set<V>(). V has
 ///   Float: 16 fp32 lanes, with zero, broadcast, load, store, load_half, store_half,
-///     load_bfloat16, add, subtract, multiply, divide,
+///     load_bfloat16, load_int8, add, subtract, multiply, divide,
 ///     fma(a, b, c) = a * b + c, negate, absolute, maximum (b where a is not above it), round (ties to even),
 ///     power_of_two (2^n of an integral n), zero_below(value, x, limit) = value where x >= limit, else 0;
 ///   Int: 16 int32 lanes, with int_broadcast(x), int_broadcast_multiply(zeros, sum) = -zeros[lane] * sum, add_int,
@@ -88,6 +88,10 @@ struct VectorKernels {
   struct Bf16 {
     using Stored = uint16_t;
     static Float load(const Stored* weights) { return V::load_bfloat16(weights); }
+  };
+  struct Int8 {
+    using Stored = int8_t;
+    static Float load(const Stored* numbers) { return V::load_int8(numbers); }
   };
 
   /// One register block: Tokens x Tiles over the columns [begin, end).

@@ -1,6 +1,7 @@
 #include "runner/cpu_kv_cache.h"
 
 #include <algorithm>
+#include <type_traits>
 
 namespace salient::runner {
 
@@ -12,6 +13,16 @@ void convert(const float* from, int64_t size, uint16_t* to) {
 void convert(const float* from, int64_t size, float* to) {
   std::copy_n(from, size, to);
 }
+/// Returns the scale, in fp16.
+uint16_t convert(const float* from, int64_t size, int8_t* to) {
+  const kernels::KernelSet& kernels = kernels::active_kernels();
+  float scale;
+  int32_t sum;
+  kernels.quantize_int8(from, size, static_cast<int>(size), to, &scale, &sum);
+  uint16_t half_scale;
+  kernels.to_half(&scale, 1, &half_scale);
+  return half_scale;
+}
 
 /// One head's key, which goes across the lanes of its block, and value.
 template <typename Number>
@@ -19,10 +30,18 @@ void store_head(const float* key, const float* value, int64_t head_dim, int64_t 
                 Number* values) {
   constexpr int64_t kLanes = kernels::kLanes;
   Number converted[kernels::kMaxHeadDim];
-  convert(key, head_dim, converted);
+  if constexpr (std::is_same_v<Number, int8_t>) {
+    const auto scales_of = [&](Number* all) {
+      return reinterpret_cast<uint16_t*>(all + kernels::kPageKeys * head_dim);
+    };
+    scales_of(keys)[position] = convert(key, head_dim, converted);
+    scales_of(values)[position] = convert(value, head_dim, values + position * head_dim);
+  } else {
+    convert(key, head_dim, converted);
+    convert(value, head_dim, values + position * head_dim);
+  }
   Number* block = keys + position / kLanes * kLanes * head_dim;
   for (int64_t d = 0; d < head_dim; ++d) block[d * kLanes + position % kLanes] = converted[d];
-  convert(value, head_dim, values + position * head_dim);
 }
 
 }  // namespace
@@ -33,7 +52,7 @@ CpuKvCache::CpuKvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, core:
 int32_t CpuKvCache::allocate() {
   if (free_.empty()) {
     free_.reserve(pages_.size() + 1);  // so that release cannot fail
-    pages_.emplace_back(layers_ * kv_heads_ * 2 * kernels::kPageKeys * head_dim_ * core::info_of(dtype_).block_bytes);
+    pages_.emplace_back(kernels::kPageKeys * bytes_per_token());
     return static_cast<int32_t>(pages_.size() - 1);
   }
   const int32_t page = free_.back();
@@ -48,7 +67,9 @@ void CpuKvCache::store(std::byte* page, int64_t layer, int64_t position_in_page,
                  numbers + key_offset(layer, head), numbers + value_offset(layer, head));
     }
   };
-  if (dtype_ == core::DType::kF16) {
+  if (dtype_ == core::DType::kI8) {
+    store_heads(reinterpret_cast<int8_t*>(page));
+  } else if (dtype_ == core::DType::kF16) {
     store_heads(reinterpret_cast<uint16_t*>(page));
   } else {
     store_heads(reinterpret_cast<float*>(page));

@@ -153,7 +153,9 @@ void LayerExecutor::attend(const model::LayerAttention& attention, const CpuKvCa
   constexpr int64_t kItemTokens = 8;
   const int64_t group = spec_.heads / spec_.kv_heads;
   const kernels::KernelSet& kernels = kernels::active_kernels();
-  const auto attend = cache.dtype() == core::DType::kF16 ? kernels.attend_f16 : kernels.attend_f32;
+  const auto attend = cache.dtype() == core::DType::kI8    ? kernels.attend_i8
+                      : cache.dtype() == core::DType::kF16 ? kernels.attend_f16
+                                                           : kernels.attend_f32;
   for (const BatchSlice& slice : slices) {
     const int64_t blocks = (slice.tokens + kItemTokens - 1) / kItemTokens;
     pool_.each(blocks * spec_.kv_heads, [&](int64_t item) {

@@ -20,6 +20,7 @@ CpuRunner::CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::Thread
       options_(std::move(options)),
       embeddings_(decoder_->embeddings()),
       final_norm_(decoder_->final_norm()),
+      rounded_head_(choose_head_groups(*decoder_, options_.head)),
       executor_(decoder_->spec(), pool),
       head_stage_(pool) {
   const bool resident = options_.residency == Residency::kResident;
@@ -31,7 +32,11 @@ CpuRunner::CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::Thread
     decoder_->checkpoint().release_pages();
     if (options_.progress) options_.progress({"loading", i + 1, spec().layers, "layers", {}});
   }
-  head_.emplace(decoder_->head(), options_.activations, pool_);
+  pack_head();
+}
+
+void CpuRunner::pack_head() {
+  head_.emplace(rounded_head_ ? round_head(*decoder_, *rounded_head_) : decoder_->head(), options_.activations, pool_);
   decoder_->checkpoint().release_pages();
 }
 
@@ -77,7 +82,7 @@ void CpuRunner::run_layer(const CpuLayer& layer, Sequence& sequence, int64_t tok
 }
 
 void CpuRunner::head(const float* hidden, int64_t tokens, float* logits) {
-  if (!head_) head_.emplace(decoder_->head(), options_.activations, pool_);
+  if (!head_) pack_head();
   const int64_t size = spec().hidden_size;
   std::vector<float> normed(tokens * size);
   const kernels::KernelSet& kernels = kernels::active_kernels();

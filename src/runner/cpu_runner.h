@@ -10,6 +10,7 @@
 #include "core/thread_pool.h"
 #include "model/decoder.h"
 #include "runner/cpu_layer.h"
+#include "runner/head_rounding.h"
 #include "runner/runner.h"
 
 namespace salient::runner {
@@ -21,8 +22,9 @@ enum class Residency { kResident, kStreamed };
 struct CpuRunnerOptions {
   Activations activations = Activations::kInt8;
   Residency residency = Residency::kResident;
-  /// Of keys and values: kF16, or kF32 to measure what fp16 costs.
+  /// Of keys and values: kF16, kI8 for half of their memory, or kF32 to measure what those cost.
   core::DType kv_dtype = core::DType::kF16;
+  HeadPrecision head = HeadPrecision::kStored;
   /// Called as layers are packed, and while a sequence is computed again because its rotary regime changed.
   core::ProgressCallback progress = {};
 };
@@ -38,11 +40,16 @@ class CpuRunner : public Runner {
   core::ThreadPool& pool() { return pool_; }
   Residency residency() const { return options_.residency; }
   Activations activations() const { return options_.activations; }
+  core::DType kv_dtype() const { return options_.kv_dtype; }
+  /// How the output head is rounded at load; nothing where it is held as it is stored.
+  const std::optional<HeadGroups>& rounded_head() const { return rounded_head_; }
   Sequence new_sequence() override;
   std::vector<float> forward(std::span<const TokenRun> runs) override;
 
   /// Bytes of weights read for one token, head included.
   int64_t bytes_per_token() const;
+  /// Bytes of keys and values that each token of a sequence takes.
+  int64_t kv_bytes_per_token() const { return cache_->bytes_per_token(); }
 
   // The same pass in its parts, for work that goes layer by layer (quantize, evaluate). In a streamed runner
   // sequences keep the keys and values of one layer only: clear them between layers.
@@ -71,6 +78,7 @@ class CpuRunner : public Runner {
     int64_t tokens = 0;
   };
 
+  void pack_head();
   bool is_long(int64_t length) const;
   void check_tokens(std::span<const TokenRun> runs) const;
   /// Puts a sequence into the rotary regime of its coming length; what it holds in the other is computed again.
@@ -88,6 +96,7 @@ class CpuRunner : public Runner {
   CpuRunnerOptions options_;
   core::LinearWeights embeddings_;
   model::Norm final_norm_;
+  std::optional<HeadGroups> rounded_head_;
   std::optional<CpuLinear> head_;
   std::vector<std::shared_ptr<const CpuLayer>> layers_;  ///< empty when streamed
   std::shared_ptr<CpuKvCache> cache_;

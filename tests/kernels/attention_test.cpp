@@ -1,4 +1,5 @@
 #include <cmath>
+#include <functional>
 
 #include "tests/kernels/kernel_sets.h"
 
@@ -77,6 +78,92 @@ TEST_P(AttentionKernels, AreTheSameBitsHoweverRowsAreBatched) {
   }
 }
 
+/// Three pages of one head in int8, with the fp32 numbers they stand for.
+struct Int8Cache {
+  Int8Cache(int64_t dim, std::vector<float> random_scales, const std::function<int()>& next) : head_dim(dim) {
+    const int64_t half_page = kPageKeys * (head_dim + 2);
+    for (size_t part = 0; part < 6; ++part) {
+      for (int64_t i = 0; i < kPageKeys * head_dim; ++i) bytes.push_back(static_cast<std::byte>(next()));
+      for (int64_t key = 0; key < kPageKeys; ++key) {
+        const uint16_t scale = core::float_to_half(std::fabs(random_scales[part * kPageKeys + key]) / 64);
+        bytes.push_back(static_cast<std::byte>(scale & 255));
+        bytes.push_back(static_cast<std::byte>(scale >> 8));
+      }
+    }
+    for (int64_t page = 0; page < 3; ++page) pages.push_back(&bytes[page * 2 * half_page]);
+  }
+  AttentionCache view() const { return {pages.data(), 0, kPageKeys * (head_dim + 2)}; }
+  double number(const std::byte* part, int64_t index, int64_t key) const {
+    const std::byte* scale = part + kPageKeys * head_dim + key * 2;
+    const auto half = static_cast<uint16_t>(static_cast<int>(scale[0]) | static_cast<int>(scale[1]) << 8);
+    return static_cast<double>(static_cast<int8_t>(part[index])) * core::half_to_float(half);
+  }
+  double key(int64_t position, int64_t d) const {
+    const int64_t key = position % kPageKeys;
+    return number(pages[position / kPageKeys], (key / kLanes * head_dim + d) * kLanes + key % kLanes, key);
+  }
+  double value(int64_t position, int64_t d) const {
+    const int64_t key = position % kPageKeys;
+    return number(pages[position / kPageKeys] + view().value_offset, key * head_dim + d, key);
+  }
+  std::vector<std::byte> bytes;
+  std::vector<const std::byte*> pages;
+  int64_t head_dim;
+};
+
+TEST_P(AttentionKernels, AreTheSameBitsInInt8) {
+  for (const int64_t head_dim : {16, 32, 64, 80, 96, 128, 256}) {
+    const Int8Cache cache(head_dim, random_floats(6 * kPageKeys), [&] { return random_int(-127, 127); });
+    const auto queries = random_floats(kRanges.size() * head_dim);
+    for (const float cap : {0.0f, 1.5f}) {
+      std::vector<float> expected(queries.size());
+      std::vector<float> together(queries.size());
+      std::vector<float> alone(queries.size());
+      const auto expected_rows = make_rows(queries, expected, head_dim);
+      kScalarKernels.attend_i8(expected_rows.data(), std::ssize(kRanges), cache.view(), head_dim, 0.125f, cap);
+      const auto together_rows = make_rows(queries, together, head_dim);
+      set().attend_i8(together_rows.data(), std::ssize(kRanges), cache.view(), head_dim, 0.125f, cap);
+      expect_same_bits(expected, together);
+      for (const AttentionRow& row : make_rows(queries, alone, head_dim)) {
+        set().attend_i8(&row, 1, cache.view(), head_dim, 0.125f, cap);
+      }
+      expect_same_bits(expected, alone);
+    }
+  }
+}
+
+/// What a row's output is by definition, in fp64.
+template <typename AnyCache>
+std::vector<double> attend_plainly(const AttentionRow& row, const AnyCache& cache, double scale, double cap) {
+  std::vector<double> sum(cache.head_dim);
+  double weights = 0;
+  for (int64_t key = row.first_key; key < row.end_key; ++key) {
+    double score = 0;
+    for (int64_t d = 0; d < cache.head_dim; ++d) score += row.query[d] * double{cache.key(key, d)} * scale;
+    if (cap > 0) score = cap * std::tanh(score / cap);
+    const double weight = std::exp(score);
+    weights += weight;
+    for (int64_t d = 0; d < cache.head_dim; ++d) sum[d] += weight * cache.value(key, d);
+  }
+  for (double& number : sum) number /= weights;
+  return sum;
+}
+
+TEST_P(AttentionKernels, AreSoftmaxAttentionInInt8) {
+  const int64_t head_dim = 32;
+  const Int8Cache cache(head_dim, random_floats(6 * kPageKeys), [&] { return random_int(-127, 127); });
+  const auto queries = random_floats(kRanges.size() * head_dim);
+  std::vector<float> outputs(queries.size());
+  for (const float cap : {0.0f, 1.5f}) {
+    const auto rows = make_rows(queries, outputs, head_dim);
+    set().attend_i8(rows.data(), std::ssize(rows), cache.view(), head_dim, 0.3f, cap);
+    for (const AttentionRow& row : rows) {
+      const auto expected = attend_plainly(row, cache, 0.3, cap);
+      for (int64_t d = 0; d < head_dim; ++d) EXPECT_NEAR(row.output[d], expected[d], 2e-5);
+    }
+  }
+}
+
 TEST_P(AttentionKernels, AreSoftmaxAttention) {
   const int64_t head_dim = 32;
   const Cache cache(random_halves(3 * 2 * kPageKeys * head_dim), head_dim);
@@ -90,17 +177,8 @@ TEST_P(AttentionKernels, AreSoftmaxAttention) {
                               head_dim, 0.3f, cap);
     expect_same_bits(reference, outputs);
     for (const AttentionRow& row : rows) {
-      std::vector<double> sum(head_dim);
-      double weights = 0;
-      for (int64_t key = row.first_key; key < row.end_key; ++key) {
-        double score = 0;
-        for (int64_t d = 0; d < head_dim; ++d) score += row.query[d] * double{cache.key(key, d)} * 0.3;
-        if (cap > 0) score = cap * std::tanh(score / cap);
-        const double weight = std::exp(score);
-        weights += weight;
-        for (int64_t d = 0; d < head_dim; ++d) sum[d] += weight * cache.value(key, d);
-      }
-      for (int64_t d = 0; d < head_dim; ++d) EXPECT_NEAR(row.output[d], sum[d] / weights, 1e-5);
+      const auto expected = attend_plainly(row, cache, 0.3, cap);
+      for (int64_t d = 0; d < head_dim; ++d) EXPECT_NEAR(row.output[d], expected[d], 1e-5);
     }
   }
 }

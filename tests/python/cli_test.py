@@ -53,6 +53,8 @@ class FlagTest(program.ProgramTest):
             (["quantize", self.model, "--output", "x", "--format", "gptq"], "gptq"),
             (["export", self.model, "--output", "x", "--format", "gptq"], "gptq"),
             (["export", self.model], "--output"),
+            (["generate", self.model, "--prompt", "a", "--head", "int2"], "int2"),
+            (["chat", self.model, "--kv-cache", "int4"], "int4"),
             (["quantize", self.model, "--output", "x", "--group-size", "100"], "100"),
         ]:
             with self.subTest(arguments=arguments):
@@ -211,6 +213,62 @@ class ModelTest(program.ProgramTest):
                         reply = self.generate(model, "--temperature", "1", "--threads", threads, SALIENT_ISA=isa)
                         self.assertEqual(reply["ids"], tokens)
                         self.assertEqual(perplexity(model, "--threads", threads, SALIENT_ISA=isa), losses)
+
+    def test_a_rounded_head_and_cache_give_the_same_figures_everywhere(self):
+        def run(isa, threads):
+            rounded = ("--head", "int4", "--kv-cache", "int8", "--threads", threads)
+            tokens = self.generate(self.small, "--temperature", "1", *rounded, SALIENT_ISA=isa)["ids"]
+            rows = self.run_well("perplexity", self.small, "--data", self.text, "--window", "100", "--limit", "3",
+                                 "--json", *rounded, env={"SALIENT_ISA": isa}).stdout
+            return tokens, json.loads(rows)[0]["window_losses"]
+
+        expected = run("scalar", "1")
+        for isa in ("avx2", "avx512vnni"):
+            probe = program.run("generate", self.model, "--prompt", "a", env={"SALIENT_ISA": isa})
+            if probe.returncode == 1 and "cannot run" in probe.stderr:
+                continue
+            for threads in ("1", "3"):
+                with self.subTest(isa=isa, threads=threads):
+                    self.assertEqual(run(isa, threads), expected)
+
+    def test_a_head_that_is_stored_in_as_few_bits_stays_as_it_is(self):
+        packed = self.folder / "packed_head.gguf"
+        tiny_model.write_gguf(packed, q8_0=True)
+
+        def losses(head):
+            result = self.run_well("perplexity", packed, "--data", self.text, "--window", "100", "--limit", "2",
+                                   "--json", "--head", head)
+            return json.loads(result.stdout)[0]["window_losses"]
+
+        self.assertEqual(losses("int8"), losses("fp16"))
+        self.assertNotEqual(losses("int4"), losses("fp16"))
+
+    def test_an_exact_run_keeps_int8_keys_and_values_where_asked(self):
+        said = {}
+        for kv_cache in ("fp16", "int8"):
+            result = self.run_well("perplexity", self.model, "--data", self.text, "--window", "100", "--limit", "2",
+                                   "--exact", "--kv-cache", kv_cache)
+            said[kv_cache] = result.stderr
+        self.assertIn("of fp32 keys and values", said["fp16"])
+        self.assertIn("of int8 keys and values", said["int8"])
+
+    def test_the_base_runs_without_the_head_and_cache_options(self):
+        def score(*arguments):
+            result = self.run_well("perplexity", self.model, "--base", self.model, "--data", self.text, "--window",
+                                   "100", "--limit", "2", "--json", *arguments)
+            return json.loads(result.stdout)[0], result.stderr
+
+        plain = score()[0]
+        for option in (("--head", "int8"), ("--head", "int4"), ("--kv-cache", "int8")):
+            with self.subTest(option=option):
+                row, said = score(*option)
+                self.assertEqual(row["base_perplexity"], plain["perplexity"])
+                self.assertNotEqual(row["perplexity"], plain["perplexity"])
+                self.assertGreater(row["kl_divergence"], 0)
+                said_word = "head " + option[1] if option[0] == "--head" else "of int8 keys and values"
+                model_line, base_line = [line for line in said.splitlines() if "read per token" in line]
+                self.assertIn(said_word, model_line)
+                self.assertNotIn(said_word, base_line)
 
     def test_perplexity_reports_each_text_and_the_base(self):
         # One value a --data, so that MODEL may come after it.

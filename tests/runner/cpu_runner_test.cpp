@@ -10,7 +10,8 @@
 namespace salient::runner {
 namespace {
 
-class CpuRunnerTest : public testing::Test {
+/// With each of the ways in which keys and values are kept.
+class CpuRunnerTest : public testing::TestWithParam<core::DType> {
  protected:
   void SetUp() override {
     tests::write_tiny_model(folder_.path() / "model");
@@ -34,33 +35,47 @@ class CpuRunnerTest : public testing::Test {
     return all;
   }
 
+  /// Options with this test's keys and values, and a head that is rounded where they are.
+  static CpuRunnerOptions options() {
+    return {.kv_dtype = GetParam(),
+            .head = GetParam() == core::DType::kI8 ? HeadPrecision::kInt8 : HeadPrecision::kStored};
+  }
+  static CpuRunnerOptions streamed_options() {
+    CpuRunnerOptions streamed = options();
+    streamed.residency = Residency::kStreamed;
+    return streamed;
+  }
+
   tests::TemporaryFolder folder_;
   std::shared_ptr<model::Decoder> decoder_;
   std::vector<int32_t> tokens_;
 };
+INSTANTIATE_TEST_SUITE_P(KvCaches, CpuRunnerTest,
+                         testing::Values(core::DType::kF32, core::DType::kF16, core::DType::kI8),
+                         [](const auto& test) { return std::string(core::info_of(test.param).name); });
 
-TEST_F(CpuRunnerTest, LogitsAreTheSameBitsHoweverThePromptIsCut) {
+TEST_P(CpuRunnerTest, LogitsAreTheSameBitsHoweverThePromptIsCut) {
   core::ThreadPool pool(2);
-  CpuRunner runner(decoder_, pool);
+  CpuRunner runner(decoder_, pool, options());
   const auto whole = logits_in_pieces(runner, {200});
   EXPECT_EQ(whole, logits_in_pieces(runner, {1}));
   EXPECT_EQ(whole, logits_in_pieces(runner, {63, 1, 64, 7}));
 }
 
-TEST_F(CpuRunnerTest, LogitsAreTheSameBitsForAnyNumberOfThreads) {
+TEST_P(CpuRunnerTest, LogitsAreTheSameBitsForAnyNumberOfThreads) {
   core::ThreadPool one(1);
-  CpuRunner reference(decoder_, one);
+  CpuRunner reference(decoder_, one, options());
   const auto expected = logits_in_pieces(reference, {150, 1});
   for (const int threads : {2, 3, 5}) {
     core::ThreadPool pool(threads);
-    CpuRunner runner(decoder_, pool);
+    CpuRunner runner(decoder_, pool, options());
     EXPECT_EQ(expected, logits_in_pieces(runner, {150, 1})) << threads << " threads";
   }
 }
 
-TEST_F(CpuRunnerTest, LogitsAreTheSameBitsInAMixedBatch) {
+TEST_P(CpuRunnerTest, LogitsAreTheSameBitsInAMixedBatch) {
   core::ThreadPool pool(2);
-  CpuRunner runner(decoder_, pool);
+  CpuRunner runner(decoder_, pool, options());
   const auto whole = logits_in_pieces(runner, {200});
   Sequence first = runner.new_sequence();
   Sequence second = runner.new_sequence();
@@ -79,10 +94,10 @@ TEST_F(CpuRunnerTest, LogitsAreTheSameBitsInAMixedBatch) {
   EXPECT_TRUE(std::equal(&logits[201 * vocab], &logits[201 * vocab] + vocab, whole.begin()));
 }
 
-TEST_F(CpuRunnerTest, LayerByLayerGivesTheSameBits) {
+TEST_P(CpuRunnerTest, LayerByLayerGivesTheSameBits) {
   core::ThreadPool pool(2);
-  CpuRunner resident(decoder_, pool);
-  CpuRunner streamed(decoder_, pool, {.residency = Residency::kStreamed});
+  CpuRunner resident(decoder_, pool, options());
+  CpuRunner streamed(decoder_, pool, streamed_options());
   const auto expected = logits_in_pieces(resident, {200});
   std::vector<float> hidden(tokens_.size() * 64);
   streamed.embed(tokens_, hidden.data());
@@ -96,9 +111,9 @@ TEST_F(CpuRunnerTest, LayerByLayerGivesTheSameBits) {
   EXPECT_EQ(expected, logits);
 }
 
-TEST_F(CpuRunnerTest, ARewoundSequenceContinuesAsIfTheRestHadNotBeen) {
+TEST_P(CpuRunnerTest, ARewoundSequenceContinuesAsIfTheRestHadNotBeen) {
   core::ThreadPool pool(2);
-  CpuRunner runner(decoder_, pool);
+  CpuRunner runner(decoder_, pool, options());
   const auto whole = logits_in_pieces(runner, {200});
   Sequence sequence = runner.new_sequence();
   const std::vector<int32_t> other(150, 5);
@@ -113,9 +128,30 @@ TEST_F(CpuRunnerTest, ARewoundSequenceContinuesAsIfTheRestHadNotBeen) {
   EXPECT_TRUE(std::equal(logits.begin(), logits.end(), whole.end() - 256));
 }
 
-TEST_F(CpuRunnerTest, ObserversSeeTheInputOfEveryLinear) {
+TEST_P(CpuRunnerTest, LogitsAreCloseToThoseOfExactKeysAndValues) {
+  core::ThreadPool pool(2);
+  CpuRunnerOptions own = options();
+  own.head = HeadPrecision::kStored;
+  CpuRunner runner(decoder_, pool, own);
+  CpuRunner exact(decoder_, pool, {.kv_dtype = core::DType::kF32});
+  const auto logits = logits_in_pieces(runner, {200});
+  const auto expected = logits_in_pieces(exact, {200});
+  double error = 0;
+  double scale = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    error += std::pow(logits[i] - expected[i], 2);
+    scale += std::pow(expected[i], 2);
+  }
+  // Of a vector's largest number: half of a 127th of it in int8, 2^-11 of a number in fp16.
+  EXPECT_LE(std::sqrt(error / scale), GetParam() == core::DType::kF32   ? 0.0
+                                      : GetParam() == core::DType::kF16 ? 2e-3
+                                                                        : 2e-2);
+  EXPECT_EQ(error > 0, GetParam() != core::DType::kF32);
+}
+
+TEST_P(CpuRunnerTest, ObserversSeeTheInputOfEveryLinear) {
   core::ThreadPool pool(1);
-  CpuRunner runner(decoder_, pool, {.residency = Residency::kStreamed});
+  CpuRunner runner(decoder_, pool, streamed_options());
   std::vector<float> hidden(3 * 64);
   runner.embed(std::span(tokens_).first(3), hidden.data());
   Sequence sequence = runner.new_sequence();
@@ -130,9 +166,9 @@ TEST_F(CpuRunnerTest, ObserversSeeTheInputOfEveryLinear) {
   EXPECT_EQ(seen, expected);
 }
 
-TEST_F(CpuRunnerTest, ATokenOutsideTheVocabularyIsRefusedAndChangesNothing) {
+TEST_P(CpuRunnerTest, ATokenOutsideTheVocabularyIsRefusedAndChangesNothing) {
   core::ThreadPool pool(1);
-  CpuRunner runner(decoder_, pool);
+  CpuRunner runner(decoder_, pool, options());
   Sequence sequence = runner.new_sequence();
   const std::vector<int32_t> bad = {1, 256};
   const TokenRun run{bad, &sequence};

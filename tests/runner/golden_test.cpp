@@ -31,9 +31,9 @@ class Goldens : public testing::TestWithParam<GoldenModel> {
     goldens_ = tests::read_json(folder_ / "goldens.json");
     checkpoint::add_safetensors_file(folder_ / "goldens.safetensors", tensors_);
     auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder_));
-    runner_ =
-        std::make_unique<CpuRunner>(std::make_shared<model::Decoder>(std::move(checkpoint)), pool_,
-                                    CpuRunnerOptions{.activations = Activations::kFp32, .kv_dtype = core::DType::kF32});
+    decoder_ = std::make_shared<model::Decoder>(std::move(checkpoint));
+    runner_ = std::make_unique<CpuRunner>(
+        decoder_, pool_, CpuRunnerOptions{.activations = Activations::kFp32, .kv_dtype = core::DType::kF32});
   }
   std::vector<float> floats(const std::string& name) const {
     const auto bytes = tensors_.at(name).view.bytes;
@@ -46,6 +46,7 @@ class Goldens : public testing::TestWithParam<GoldenModel> {
   nlohmann::json goldens_;
   std::map<std::string, checkpoint::StoredTensor> tensors_;
   core::ThreadPool pool_{2};
+  std::shared_ptr<model::Decoder> decoder_;
   std::unique_ptr<CpuRunner> runner_;
 };
 
@@ -83,6 +84,27 @@ TEST_P(Goldens, LogitsAreTheReferences) {
     float largest = 0;
     for (size_t i = 0; i < logits.size(); ++i) largest = std::max(largest, std::fabs(logits[i] - expected[i]));
     EXPECT_LE(largest, 2e-3f) << "prompt of " << ids.size() << " tokens";
+  }
+}
+
+TEST_P(Goldens, Int8KeysAndValuesMoveLogitsLittle) {
+  CpuRunner runner(decoder_, pool_, {.activations = Activations::kFp32, .kv_dtype = core::DType::kI8});
+  for (const auto& prompt : goldens_["prompts"]) {
+    const auto ids = prompt["ids"].get<std::vector<int32_t>>();
+    Sequence sequence = runner.new_sequence();
+    const TokenRun run{ids, &sequence, Wanted::kAllLogits};
+    const auto logits = runner.forward(std::span(&run, 1));
+    const auto expected = floats("logits_len" + std::to_string(ids.size()));
+    ASSERT_EQ(logits.size(), expected.size());
+    double error = 0;
+    double scale = 0;
+    for (size_t i = 0; i < logits.size(); ++i) {
+      error += std::pow(logits[i] - expected[i], 2);
+      scale += std::pow(expected[i], 2);
+    }
+    // A number moves by up to 1/254 of its vector's largest, about a hundredth of the vector in every layer. A wrong
+    // scale or key moves logits by as much as they are.
+    EXPECT_LE(std::sqrt(error / scale), 0.1) << "prompt of " << ids.size() << " tokens";
   }
 }
 

@@ -6,15 +6,16 @@ namespace salient::runner {
 namespace {
 
 /// A model whose rotary frequencies change for texts of more than 32 tokens.
-class RopeRegimeTest : public testing::Test {
+class RopeRegimeTest : public testing::TestWithParam<core::DType> {
  protected:
   void SetUp() override {
     const auto folder = std::filesystem::path(SALIENT_SOURCE_DIR) / "tests" / "golden" / "phi4-mini";
     auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder));
-    runner_ = std::make_unique<CpuRunner>(std::make_shared<model::Decoder>(std::move(checkpoint)), pool_,
-                                          CpuRunnerOptions{.progress = [this](const core::Progress& progress) {
-                                            if (progress.unit == "tokens") recomputed_.push_back(progress.total);
-                                          }});
+    runner_ = std::make_unique<CpuRunner>(
+        std::make_shared<model::Decoder>(std::move(checkpoint)), pool_,
+        CpuRunnerOptions{.kv_dtype = GetParam(), .progress = [this](const core::Progress& progress) {
+                           if (progress.unit == "tokens") recomputed_.push_back(progress.total);
+                         }});
     for (int32_t i = 0; i < 70; ++i) tokens_.push_back(3 + i * 29 % 60);
   }
 
@@ -33,8 +34,10 @@ class RopeRegimeTest : public testing::Test {
   std::vector<int32_t> tokens_;
   std::vector<int64_t> recomputed_;  ///< lengths of the texts that were computed again
 };
+INSTANTIATE_TEST_SUITE_P(KvCaches, RopeRegimeTest, testing::Values(core::DType::kF16, core::DType::kI8),
+                         [](const auto& test) { return std::string(core::info_of(test.param).name); });
 
-TEST_F(RopeRegimeTest, ATextThatGrowsPastTheOriginalLengthIsComputedAgain) {
+TEST_P(RopeRegimeTest, ATextThatGrowsPastTheOriginalLengthIsComputedAgain) {
   Sequence sequence = runner_->new_sequence();
   append(sequence, std::span(tokens_).first(30));
   for (int64_t count = 31; count <= 40; ++count) {
@@ -43,7 +46,7 @@ TEST_F(RopeRegimeTest, ATextThatGrowsPastTheOriginalLengthIsComputedAgain) {
   EXPECT_EQ(recomputed_, std::vector<int64_t>{32});
 }
 
-TEST_F(RopeRegimeTest, ATextThatIsRewoundBelowItIsComputedAgain) {
+TEST_P(RopeRegimeTest, ATextThatIsRewoundBelowItIsComputedAgain) {
   Sequence sequence = runner_->new_sequence();
   append(sequence, tokens_);
   sequence.truncate(20);
@@ -51,7 +54,7 @@ TEST_F(RopeRegimeTest, ATextThatIsRewoundBelowItIsComputedAgain) {
   EXPECT_EQ(recomputed_, std::vector<int64_t>{20});
 }
 
-TEST_F(RopeRegimeTest, APromptInPiecesHasTheRegimeOfItsWholeLength) {
+TEST_P(RopeRegimeTest, APromptInPiecesHasTheRegimeOfItsWholeLength) {
   Sequence sequence = runner_->new_sequence();
   append(sequence, std::span(tokens_).first(20), 70);
   append(sequence, std::span(tokens_).subspan(20, 1), 70);
@@ -59,7 +62,7 @@ TEST_F(RopeRegimeTest, APromptInPiecesHasTheRegimeOfItsWholeLength) {
   EXPECT_TRUE(recomputed_.empty());
 }
 
-TEST_F(RopeRegimeTest, SequencesOfBothRegimesShareABatch) {
+TEST_P(RopeRegimeTest, SequencesOfBothRegimesShareABatch) {
   Sequence first = runner_->new_sequence();
   Sequence second = runner_->new_sequence();
   const std::span tokens(tokens_);

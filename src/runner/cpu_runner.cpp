@@ -43,6 +43,14 @@ int64_t CpuRunner::bytes_per_token() const {
   return bytes;
 }
 
+int64_t CpuRunner::cache_bytes_per_token(int64_t length) const {
+  int64_t keys = 0;
+  for (const model::LayerAttention& layer : spec().attention) {
+    keys += layer.window > 0 ? std::min(length, layer.window) : length;
+  }
+  return 2 * keys * spec().kv_size() * core::info_of(options_.kv_dtype).block_bytes;
+}
+
 void CpuRunner::embed(std::span<const int32_t> tokens, float* out) const {
   for (const int32_t token : tokens) {
     embeddings_.read_rows(token, 1, out);

@@ -128,16 +128,16 @@ def main():
             notes.append(f"{name}: all {dropped} rounds were disturbed, so there are no figures")
             continue
         lines += make_rows(name, peers, kept)
-        notes.append(f"{name}: {len(kept)} of the rounds count, in which others used at most {max(foreign):.0f} % of the CPUs; "
-                     f"{dropped} were dropped")
+        notes.append(f"{name}: {len(kept)} of the rounds count, in which others used at most {max(foreign):.0f} % of "
+                     f"the CPUs; {dropped} were dropped")
     versions = ", ".join(dict.fromkeys(f"{peer.package or 'Salient'} {peer.version()}" for peer in PEERS))
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n\n" + "\n".join([
         f"{cpu_name()}, {given.threads} threads, each on a CPU of its own; Linux {platform.release()}",
         versions,
-        "medians over rounds, in each of which every program ran once; \"Salient is\": the median of the rounds' ratios "
-        "of Salient's speed to the program's",
-        f"a round is dropped when, while one of its programs ran, anything else used more than {given.foreign_limit:g} % "
-        "of the time of all CPUs (/proc/stat, less the program's own)",
+        "medians over rounds, in each of which every program ran once; \"Salient is\": the median of the rounds' "
+        "ratios of Salient's speed to the program's",
+        f"a round is dropped when, while one of its programs ran, anything else used more than "
+        f"{given.foreign_limit:g} % of the time of all CPUs (/proc/stat, less the program's own)",
         *notes]) + "\n"
     print(text, end="")
     if given.output:

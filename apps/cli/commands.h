@@ -12,6 +12,7 @@ void add_inspect(CLI::App& program);
 void add_quantize(CLI::App& program);
 void add_export(CLI::App& program);
 void add_perplexity(CLI::App& program);
+void add_bench(CLI::App& program);
 void add_generate(CLI::App& program);
 void add_chat(CLI::App& program);
 

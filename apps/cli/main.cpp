@@ -32,6 +32,7 @@ int run(int argc, char** argv) {
   salient::cli::add_quantize(program);
   salient::cli::add_export(program);
   salient::cli::add_perplexity(program);
+  salient::cli::add_bench(program);
   salient::cli::add_generate(program);
   salient::cli::add_chat(program);
   try {

@@ -67,6 +67,7 @@ int64_t StoredTensor::stored_row(int64_t row) const {
 void Checkpoint::release_pages() const {
   std::set<const core::MappedFile*> files;
   for (const auto& [name, stored] : tensors) files.insert(stored.file.get());
+  files.erase(nullptr);  // of tensors that were made in memory
   for (const core::MappedFile* file : files) file->release();
 }
 

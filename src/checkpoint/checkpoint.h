@@ -41,7 +41,7 @@ struct StoredQuantized : core::QuantizedMatrix {
 class Checkpoint {
  public:
   std::filesystem::path path;  ///< as it was opened; errors call the model this
-  std::string format;          ///< "safetensors", "awq", "gptq", "compressed-tensors", "gguf" or "onnx"
+  std::string format;  ///< "safetensors", "awq", "gptq", "compressed-tensors", "gguf", "onnx"; "synthetic" in memory
   nlohmann::json config;
   nlohmann::json generation_config;  ///< an object; empty when the model has none
   std::string tokenizer_json;        ///< empty when the model has none

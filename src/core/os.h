@@ -21,6 +21,8 @@ void rename_durably(const std::filesystem::path& from, const std::filesystem::pa
 
 /// The CPUs this process may use: its affinity mask, capped by the cgroup's quota rounded down, at least 1.
 int usable_cpus();
+/// What the system calls its CPU, or "unknown CPU".
+std::string cpu_name();
 /// True when the standard stream (0 input, 1 output, 2 error) is a terminal.
 bool is_terminal(int stream);
 /// The bytes of physical memory that can be used without swapping, within the cgroup's limit.

@@ -184,6 +184,15 @@ int usable_cpus() {
   return cpus;
 }
 
+std::string cpu_name() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);) {
+    const size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown CPU";
+}
+
 bool is_terminal(int stream) {
   return ::isatty(stream) == 1;
 }

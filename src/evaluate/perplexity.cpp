@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <memory>
 
 #include "core/error.h"
 #include "core/math.h"
+#include "evaluate/statistics.h"
 #include "kernels/kernels.h"
 
 namespace salient::evaluate {
@@ -92,22 +92,6 @@ float log_sum(const float* logits, int64_t size) {
   return largest + static_cast<float>(core::log(kernels.sum_exp(logits, size, largest)));
 }
 
-/// Mean, and the standard error of it.
-struct Mean {
-  double value;
-  double standard_error;
-};
-
-Mean mean_of(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double value : values) sum += value;
-  const double mean = sum / static_cast<double>(values.size());
-  double squares = 0;
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  const auto n = static_cast<double>(values.size());
-  return {mean, values.size() > 1 ? std::sqrt(squares / (n - 1) / n) : 0};
-}
-
 /// What is known of each prediction, in order.
 struct Predictions {
   std::vector<double> model_losses;
@@ -121,11 +105,11 @@ Perplexity summarize(const std::vector<double>& losses, const std::vector<Window
   auto next = losses.begin();
   for (const Window& window : windows) {
     const std::vector<double> part(next, next + window.predictions());
-    result.window_losses.push_back(mean_of(part).value);
+    result.window_losses.push_back(statistics_of(part).mean);
     next += window.predictions();
   }
-  const Mean all = mean_of(losses);
-  const double mean = average == Average::kWindowMeans ? mean_of(result.window_losses).value : all.value;
+  const Statistics all = statistics_of(losses);
+  const double mean = average == Average::kWindowMeans ? statistics_of(result.window_losses).mean : all.mean;
   result.perplexity = core::exp(mean);
   result.standard_error = result.perplexity * all.standard_error;
   return result;
@@ -211,8 +195,8 @@ Evaluation evaluate(CpuRunner& model, CpuRunner* base, std::span<const int32_t> 
   result.has_base = base != nullptr;
   if (base) {
     result.base = summarize(predictions.base_losses, windows, recipe.average);
-    const Mean kl = mean_of(predictions.divergences);
-    result.divergence = {kl.value, kl.standard_error,
+    const Statistics kl = statistics_of(predictions.divergences);
+    result.divergence = {kl.mean, kl.standard_error,
                          static_cast<double>(predictions.agreements) / static_cast<double>(result.predictions)};
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -2,8 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
+
+#include "evaluate/table.h"
 
 namespace salient::evaluate {
 
@@ -35,33 +36,13 @@ Line make_line(const ReportRow& row) {
           std::to_string(e.predictions)};
 }
 
-/// Characters, not bytes: continuation bytes of UTF-8 take no column.
-size_t width_of(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
 }  // namespace
 
 std::string format_table(const std::vector<ReportRow>& rows) {
   if (rows.empty()) return {};
   std::vector<Line> lines = {make_header(rows.front())};
   for (const ReportRow& row : rows) lines.push_back(make_line(row));
-  std::vector<size_t> widths(lines.front().size());
-  for (const Line& line : lines) {
-    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], width_of(line[i]));
-  }
-  std::string table;
-  for (size_t l = 0; l < lines.size(); ++l) {
-    for (size_t i = 0; i < widths.size(); ++i) {
-      table += fmt::format("| {}{:{}} ", lines[l][i], "", widths[i] - width_of(lines[l][i]));
-    }
-    table += "|\n";
-    if (l > 0) continue;
-    for (const size_t width : widths) table += fmt::format("|{:-<{}}", "", width + 2);
-    table += "|\n";
-  }
-  table += fmt::format("recipe {}\n", rows.front().recipe.describe());
-  return table;
+  return format_markdown(lines) + fmt::format("recipe {}\n", rows.front().recipe.describe());
 }
 
 nlohmann::json to_json(const std::vector<ReportRow>& rows) {

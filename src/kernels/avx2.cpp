@@ -86,6 +86,14 @@ struct Avx2 {
 
   static Int int_broadcast(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
   static Int add_int(Int x, Int y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+  static Int load_int(const uint32_t* x) { return {load_256(x), load_256(x + 8)}; }
+  static uint32_t sum_int(Int x) {
+    uint32_t lanes[8];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), _mm256_add_epi32(x.a, x.b));
+    uint32_t sum = 0;
+    for (const uint32_t lane : lanes) sum += lane;
+    return sum;
+  }
   static Int int_broadcast_multiply(const uint8_t* zeros, int32_t sum) {
     const __m128i bytes = load_128(zeros);
     const __m256i factor = _mm256_set1_epi32(-sum);

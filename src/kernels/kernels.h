@@ -10,6 +10,8 @@ namespace salient::kernels {
 
 /// Rows of a packed weight tile, keys of a packed block, partial sums of a reduction: one a lane.
 inline constexpr int kLanes = 16;
+/// Places of memory that `sum_words` reads in turn.
+inline constexpr int kReadStreams = 4;
 /// Keys of one KV page, and of one chunk of the online softmax.
 inline constexpr int kPageKeys = 64;
 /// The largest head_dim the attention kernels take; it must be a multiple of kLanes.
@@ -137,6 +139,10 @@ struct KernelSet {
   /// sum of exp(p[i] - p_log_sum) * ((p[i] - p_log_sum) - (q[i] - q_log_sum)): KL divergence of q from p, from
   /// logits and their log-sum-exp, in 16 interleaved partial sums.
   float (*divergence)(const float* p, float p_log_sum, const float* q, float q_log_sum, int64_t size);
+
+  /// The sum, modulo 2^32, of `count` words, a multiple of 64, read in kReadStreams interleaved streams: a quarter of
+  /// the words each. It is what weights cost to read when nothing is computed from them.
+  uint32_t (*sum_words)(const uint32_t* words, int64_t count);
 };
 
 /// The set in use: the best this CPU runs, or the one SALIENT_ISA names (scalar, avx2, avx512vnni).

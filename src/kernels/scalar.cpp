@@ -278,6 +278,15 @@ float divergence(const float* p, float p_log_sum, const float* q, float q_log_su
   return sum_lanes(sums);
 }
 
+uint32_t sum_words(const uint32_t* words, int64_t count) {
+  const int64_t quarter = count / kReadStreams;
+  uint32_t sum = 0;
+  for (int64_t i = 0; i < quarter; ++i) {
+    for (int stream = 0; stream < kReadStreams; ++stream) sum += words[stream * quarter + i];
+  }
+  return sum;
+}
+
 }  // namespace
 
 const KernelSet kScalarKernels = {
@@ -303,6 +312,7 @@ const KernelSet kScalarKernels = {
     .maximum = maximum,
     .sum_exp = sum_exp,
     .divergence = divergence,
+    .sum_words = sum_words,
 };
 
 }  // namespace salient::kernels

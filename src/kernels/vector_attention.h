@@ -203,6 +203,7 @@ constexpr KernelSet make_kernel_set(const char* name) {
       .maximum = K::maximum,
       .sum_exp = K::sum_exp,
       .divergence = K::divergence,
+      .sum_words = K::sum_words,
   };
 }
 

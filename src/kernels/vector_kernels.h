@@ -12,7 +12,7 @@
 ///     fma(a, b, c) = a * b + c, negate, absolute, maximum (b where a is not above it), round (ties to even),
 ///     power_of_two (2^n of an integral n), zero_below(value, x, limit) = value where x >= limit, else 0;
 ///   Int: 16 int32 lanes, with int_broadcast(x), int_broadcast_multiply(zeros, sum) = -zeros[lane] * sum, add_int,
-///     to_float;
+///     to_float, load_int, sum_int(x), the sum of its lanes modulo 2^32;
 ///   Codes: the codes of 4 columns, with unpack(line, low, high) for 4 bits, load_codes(line) for 8 bits, and
 ///     accumulate(sum, low, high, values) = sum + products with the line's 8 activations, and
 ///     accumulate(sum, codes, values) = sum + products of (code - kCodeBias) with the line's 4 activations;
@@ -433,6 +433,18 @@ struct VectorKernels {
       sums = V::fma(exp(p_log), V::subtract(p_log, q_log), sums);
     }
     return sum_lanes(sums);
+  }
+
+  static uint32_t sum_words(const uint32_t* words, int64_t count) {
+    const int64_t quarter = count / kReadStreams;
+    typename V::Int sums[kReadStreams];
+    for (auto& sum : sums) sum = V::int_broadcast(0);
+    for (int64_t i = 0; i < quarter; i += kLanes) {
+      for (int stream = 0; stream < kReadStreams; ++stream) {
+        sums[stream] = V::add_int(sums[stream], V::load_int(words + stream * quarter + i));
+      }
+    }
+    return V::sum_int(V::add_int(V::add_int(sums[0], sums[1]), V::add_int(sums[2], sums[3])));
   }
 };
 

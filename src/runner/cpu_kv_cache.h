@@ -18,6 +18,7 @@ class CpuKvCache : public PagePool {
   CpuKvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, core::DType dtype);
 
   core::DType dtype() const { return dtype_; }
+  int64_t layers() const { return layers_; }
   /// What a token takes of a page.
   int64_t bytes_per_token() const { return layers_ * kv_heads_ * 2 * numbers_per_token() * number_bytes(); }
   int64_t page_tokens() const override { return kernels::kPageKeys; }

@@ -50,6 +50,14 @@ int64_t CpuRunner::bytes_per_token() const {
   return bytes;
 }
 
+int64_t CpuRunner::cache_bytes_per_token(int64_t length) const {
+  int64_t keys = 0;
+  for (const model::LayerAttention& layer : spec().attention) {
+    keys += layer.window > 0 ? std::min(length, layer.window) : length;
+  }
+  return keys * cache_->bytes_per_token() / cache_->layers();
+}
+
 void CpuRunner::embed(std::span<const int32_t> tokens, float* out) const {
   for (const int32_t token : tokens) {
     embeddings_.read_rows(token, 1, out);

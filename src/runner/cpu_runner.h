@@ -50,6 +50,8 @@ class CpuRunner : public Runner {
   int64_t bytes_per_token() const;
   /// Bytes of keys and values that each token of a sequence takes.
   int64_t kv_bytes_per_token() const { return cache_->bytes_per_token(); }
+  /// Bytes of keys and values read for a token that sees `length` tokens, itself included, in all layers.
+  int64_t cache_bytes_per_token(int64_t length) const;
 
   // The same pass in its parts, for work that goes layer by layer (quantize, evaluate). In a streamed runner
   // sequences keep the keys and values of one layer only: clear them between layers.

@@ -75,6 +75,11 @@ TEST(UsableCpus, AreAtLeastOneAndAtMostThoseOfTheMachine) {
   EXPECT_LE(usable_cpus(), static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+TEST(CpuName, IsOneLineOfText) {
+  EXPECT_FALSE(cpu_name().empty());
+  EXPECT_EQ(cpu_name().find('\n'), std::string::npos);
+}
+
 TEST(AvailableMemory, IsBetweenAMegabyteAndAPetabyte) {
   EXPECT_GT(available_memory(), uint64_t{1} << 20);
   EXPECT_LT(available_memory(), uint64_t{1} << 50);

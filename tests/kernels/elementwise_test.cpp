@@ -165,5 +165,18 @@ TEST_P(ElementwiseKernels, ExponentialIsCoreMathsExponential) {
   EXPECT_EQ(set().sum_exp(&nothing, 1, 0.0f), 0.0f);
 }
 
+TEST_P(ElementwiseKernels, SumOfWordsCountsEachOnceModulo2To32) {
+  for (const int64_t count : {64, 128, 640, 4096}) {
+    std::vector<uint32_t> words(count);
+    uint64_t expected = 0;
+    for (uint32_t& word : words) {
+      word = static_cast<uint32_t>(random_int(0, INT32_MAX)) * 2 + 1;
+      expected += word;
+    }
+    EXPECT_EQ(kScalarKernels.sum_words(words.data(), count), static_cast<uint32_t>(expected));
+    EXPECT_EQ(set().sum_words(words.data(), count), static_cast<uint32_t>(expected));
+  }
+}
+
 }  // namespace
 }  // namespace salient::kernels

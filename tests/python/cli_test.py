@@ -12,7 +12,7 @@ import time
 import program
 import tiny_model
 
-COMMANDS = ["pull", "models", "inspect", "quantize", "export", "perplexity", "generate", "chat"]
+COMMANDS = ["pull", "models", "inspect", "quantize", "export", "perplexity", "bench", "generate", "chat"]
 TEXT = "the quick brown fox jumps over the lazy dog and runs away from all the hounds " * 20
 
 
@@ -67,6 +67,7 @@ class FlagTest(program.ProgramTest):
             "generate": ["threads", "max-tokens", "context", "temperature", "top-k", "top-p", "seed"],
             "chat": ["threads", "max-tokens", "context", "temperature", "top-k", "top-p", "seed"],
             "perplexity": ["threads", "window", "stride", "limit"],
+            "bench": ["threads", "prompt-tokens", "generate-tokens", "depth", "repetitions"],
             "quantize": ["threads", "group-size", "calibration-sequences", "calibration-tokens", "seed"],
         }
         for command, names in flags.items():

@@ -1,0 +1,148 @@
+"""Runs Salient and its peers in turns on the same models and prints one table. See README.md."""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+
+import models
+import runs
+
+HERE = pathlib.Path(__file__).parent
+
+
+@dataclasses.dataclass
+class Peer:
+    name: str
+    package: str  # in PyPI; empty for Salient
+    script: str  # empty for Salient, which is run itself
+    file: str  # of models.make
+    models: tuple = models.NAMES
+
+    def command(self, file, given):
+        numbers = ["--threads", given.threads, "--prompt-tokens", given.prompt_tokens, "--generate-tokens",
+                   given.generate_tokens]
+        if not self.script:
+            return [models.SALIENT, "bench", file, *numbers, "--depth", 0, "--repetitions", 1, "--json"]
+        return [sys.executable, HERE / self.script, file, *numbers]
+
+    def speeds(self, output):
+        """Tokens a second of prefill and of decoding."""
+        answer = json.loads(output)
+        if self.script:
+            return answer["prefill"], answer["decode"]
+        return tuple(test["tokens_per_second"] for test in answer)
+
+    def version(self):
+        if self.package:
+            return importlib.metadata.version(self.package)
+        described = ["git", "-C", str(models.ROOT), "describe", "--always", "--dirty"]
+        return subprocess.run(described, check=False, stdout=subprocess.PIPE, text=True).stdout.strip() or "unknown"
+
+
+PEERS = [
+    Peer("Salient", "", "", "awq"),
+    Peer("llama.cpp, Q4_1", "llama-cpp-python", "llama_cpp_peer.py", "q4_1"),
+    Peer("llama.cpp, Q4_0", "llama-cpp-python", "llama_cpp_peer.py", "q4_0"),
+    Peer("onnxruntime-genai", "onnxruntime-genai", "onnxruntime_genai_peer.py", "onnx"),
+    Peer("OpenVINO GenAI, Q4_0", "openvino-genai", "openvino_genai_peer.py", "q4_0", ("smollm2-135m",)),
+]
+
+
+def arguments():
+    cpus = sorted(os.sched_getaffinity(0))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=models.NAMES, default=models.NAMES)
+    parser.add_argument("--rounds", type=int, default=5, help="undisturbed rounds wanted [%(default)s]")
+    parser.add_argument("--threads", type=int, default=len(cpus), help="of every program [%(default)s]")
+    parser.add_argument("--prompt-tokens", type=int, default=512)
+    parser.add_argument("--generate-tokens", type=int, default=64)
+    parser.add_argument("--foreign-limit", type=float, default=10, metavar="PERCENT",
+                        help="of all CPUs' time, above which a round is dropped [%(default)s]")
+    parser.add_argument("--output", type=pathlib.Path, help="file to write the table to, too")
+    given = parser.parse_args()
+    given.cpus = cpus[:given.threads]
+    if len(given.cpus) < given.threads:
+        parser.error(f"--threads is {given.threads}, but this process may use {len(cpus)} CPUs")
+    return given
+
+
+def measure(name, given):
+    """The speeds of each peer in every round that was not disturbed, and how many rounds were."""
+    files = models.make(name)
+    peers = [peer for peer in PEERS if name in peer.models]
+    kept, foreign, dropped = [], [], 0
+    while len(kept) < given.rounds and len(kept) + dropped < 3 * given.rounds:
+        speeds, worst = {}, 0.0
+        first = (len(kept) + dropped) % len(peers)  # no program always runs behind the same other
+        for peer in peers[first:] + peers[:first]:
+            log = files["awq"].parent / f"{peer.package or 'salient'}.log"
+            found = runs.run(peer.command(files[peer.file], given), given.cpus, log)
+            speeds[peer.name] = peer.speeds(found.output)
+            worst = max(worst, found.foreign_percent)
+            print(f"{name}, round {len(kept) + dropped + 1}, {peer.name}: prefill {speeds[peer.name][0]:.1f}, decode "
+                  f"{speeds[peer.name][1]:.1f} tokens/s; others used {found.foreign_percent:.0f} % of the CPUs",
+                  file=sys.stderr)
+        if worst > given.foreign_limit:
+            dropped += 1
+        else:
+            kept.append(speeds)
+            foreign.append(worst)
+    return peers, kept, foreign, dropped
+
+
+def make_rows(name, peers, kept):
+    rows = []
+    for peer in peers:
+        cells = [name, peer.name]
+        for kind in (0, 1):
+            cells.append(f"{statistics.median(speeds[peer.name][kind] for speeds in kept):.1f}")
+            ratio = statistics.median(speeds["Salient"][kind] / speeds[peer.name][kind] for speeds in kept)
+            cells.append("" if peer.name == "Salient" else f"{ratio:.2f}")
+        rows.append(cells)
+    return rows
+
+
+def cpu_name():
+    for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown CPU"
+
+
+def main():
+    given = arguments()
+    header = ["model", "program", f"pp{given.prompt_tokens} t/s", "Salient is", f"tg{given.generate_tokens} t/s",
+              "Salient is"]
+    lines = [header, ["---"] * len(header)]
+    notes = []
+    for name in given.models:
+        peers, kept, foreign, dropped = measure(name, given)
+        if not kept:
+            notes.append(f"{name}: all {dropped} rounds were disturbed, so there are no figures")
+            continue
+        lines += make_rows(name, peers, kept)
+        notes.append(f"{name}: {len(kept)} of the rounds count, in which others used at most {max(foreign):.0f} % of "
+                     f"the CPUs; {dropped} were dropped")
+    versions = ", ".join(dict.fromkeys(f"{peer.package or 'Salient'} {peer.version()}" for peer in PEERS))
+    text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n\n" + "\n".join([
+        f"{cpu_name()}, {given.threads} threads, each on a CPU of its own; Linux {platform.release()}",
+        versions,
+        "medians over rounds, in each of which every program ran once; \"Salient is\": the median of the rounds' "
+        "ratios of Salient's speed to the program's",
+        f"a round is dropped when, while one of its programs ran, anything else used more than "
+        f"{given.foreign_limit:g} % of the time of all CPUs (/proc/stat, less the program's own)",
+        *notes]) + "\n"
+    print(text, end="")
+    if given.output:
+        given.output.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

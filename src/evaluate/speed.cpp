@@ -1,0 +1,137 @@
+#include "evaluate/speed.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/error.h"
+#include "core/random.h"
+#include "evaluate/bandwidth.h"
+
+namespace salient::evaluate {
+
+using core::ErrorKind;
+using core::fail;
+using runner::CpuRunner;
+
+namespace {
+
+/// Sweeps of memory in one repetition: 0.1 to 0.4 s.
+constexpr int kSweeps = 8;
+/// Tokens of a long context that are put in between two looks at the stop token.
+constexpr int64_t kFillTokens = 512;
+constexpr int64_t kWarmUpTokens = 4;
+
+/// A sequence, and the random tokens that are put into it.
+class Meter {
+ public:
+  Meter(CpuRunner& runner, std::stop_token stop)
+      : runner_(runner), stop_(std::move(stop)), sequence_(runner.new_sequence()) {}
+
+  /// Makes the sequence `depth` tokens long, in the rotary regime that `final_length` asks for.
+  void fill(int64_t depth, int64_t final_length, const core::ProgressCallback& progress) {
+    sequence_.truncate(0);
+    for (int64_t done = 0; done < depth;) {
+      const int64_t count = std::min(kFillTokens, depth - done);
+      run(count, runner::Wanted::kNothing, final_length);
+      done += count;
+      if (progress) progress({"filling the context", done, depth, "tokens", {}});
+    }
+  }
+
+  /// Tokens a second of the first `tokens` tokens of a test.
+  double time(const SpeedTest& test, int64_t tokens) {
+    sequence_.truncate(test.depth);
+    const auto start = std::chrono::steady_clock::now();
+    const int64_t step = test.prefill ? tokens : 1;
+    for (int64_t done = 0; done < tokens; done += step) {
+      run(step, runner::Wanted::kLastLogits, test.depth + test.tokens);
+    }
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start;
+    return static_cast<double>(tokens) / passed.count();
+  }
+
+ private:
+  void run(int64_t count, runner::Wanted wanted, int64_t final_length) {
+    if (stop_.stop_requested()) fail(ErrorKind::kCancelled, "interrupted while measuring");
+    std::vector<int32_t> tokens(static_cast<size_t>(count));
+    for (int32_t& token : tokens) {
+      token =
+          static_cast<int32_t>(core::random_bits(0, 0, drawn_++) % static_cast<uint64_t>(runner_.spec().vocab_size));
+    }
+    const runner::TokenRun run{tokens, &sequence_, wanted, final_length};
+    runner_.forward(std::span(&run, 1));
+  }
+
+  CpuRunner& runner_;
+  std::stop_token stop_;
+  runner::Sequence sequence_;
+  uint64_t drawn_ = 0;
+};
+
+std::vector<SpeedTest> make_tests(const CpuRunner& runner, const SpeedOptions& options) {
+  std::vector<SpeedTest> tests;
+  if (options.prompt_tokens > 0) {
+    tests.push_back({fmt::format("pp{}", options.prompt_tokens), true, options.prompt_tokens, 0, 0, {}});
+  }
+  const auto add_decoding = [&](const std::string& name, int64_t depth) {
+    int64_t cache_bytes = 0;
+    for (int64_t i = 1; i <= options.generate_tokens; ++i) cache_bytes += runner.cache_bytes_per_token(depth + i);
+    const double bytes = static_cast<double>(runner.bytes_per_token()) +
+                         static_cast<double>(cache_bytes) / static_cast<double>(options.generate_tokens);
+    tests.push_back({name, false, options.generate_tokens, depth, bytes, {}});
+  };
+  if (options.generate_tokens == 0) return tests;
+  const std::string name = fmt::format("tg{}", options.generate_tokens);
+  add_decoding(name, 0);
+  if (options.depth > 0) add_decoding(fmt::format("{} @ d{}", name, options.depth), options.depth);
+  return tests;
+}
+
+}  // namespace
+
+double Bandwidth::best() const {
+  return *std::max_element(sweeps.begin(), sweeps.end());
+}
+
+void check_speed_options(const model::DecoderSpec& spec, const SpeedOptions& options, const std::string& origin) {
+  if (options.prompt_tokens == 0 && options.generate_tokens == 0) {
+    fail(ErrorKind::kInvalidInput, "there is nothing to measure: no prompt tokens and no tokens to generate");
+  }
+  if (options.repetitions < 1) {
+    fail(ErrorKind::kInvalidInput, "{} repetitions were asked for, expected 1 or more", options.repetitions);
+  }
+  const int64_t decoded = options.generate_tokens > 0 ? options.generate_tokens + options.depth : 0;
+  const int64_t longest = std::max(options.prompt_tokens, decoded);
+  if (longest <= spec.max_positions) return;
+  fail(ErrorKind::kInvalidInput, "{}: its context holds {} tokens, but {} are to be measured", origin,
+       spec.max_positions, longest);
+}
+
+SpeedMeasurement measure_speed(CpuRunner& runner, const SpeedOptions& options, const core::ProgressCallback& progress,
+                               std::stop_token stop) {
+  check_speed_options(runner.spec(), options, runner.decoder().checkpoint().path.string());
+  SpeedMeasurement result;
+  result.tests = make_tests(runner, options);
+  BandwidthProbe probe(runner.pool(), options.sweep_bytes);
+  result.bandwidth.bytes = probe.bytes();
+  std::vector<Meter> meters;
+  for (const SpeedTest& test : result.tests) {
+    Meter& meter = meters.emplace_back(runner, stop);
+    meter.fill(test.depth, test.depth + test.tokens, progress);
+    meter.time(test, test.prefill ? test.tokens : std::min(kWarmUpTokens, test.tokens));
+  }
+  probe.measure();
+  for (int64_t repetition = 0; repetition < options.repetitions; ++repetition) {
+    for (int i = 0; i < kSweeps; ++i) result.bandwidth.sweeps.push_back(probe.measure());
+    for (size_t i = 0; i < result.tests.size(); ++i) {
+      SpeedTest& test = result.tests[i];
+      test.tokens_per_second.push_back(meters[i].time(test, test.tokens));
+    }
+    if (progress) progress({"measuring", repetition + 1, options.repetitions, "repetitions", {}});
+  }
+  return result;
+}
+
+}  // namespace salient::evaluate

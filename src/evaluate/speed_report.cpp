@@ -1,0 +1,108 @@
+#include "evaluate/speed_report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "core/progress.h"
+#include "evaluate/statistics.h"
+#include "evaluate/table.h"
+#include "kernels/kernels.h"
+
+namespace salient::evaluate {
+
+namespace {
+
+/// What a decoding test says about memory and about a reader.
+struct DecodingRates {
+  double gigabytes_per_second;
+  double bandwidth_percent;
+  double words_per_second;
+};
+
+DecodingRates rates_of(const SpeedTest& test, const Bandwidth& bandwidth) {
+  const double tokens_per_second = statistics_of(test.tokens_per_second).mean;
+  const double rate = test.bytes_per_token * tokens_per_second / 1e9;
+  return {rate, 100 * rate / bandwidth.best(), tokens_per_second * kWordsPerToken};
+}
+
+std::vector<std::string> make_line(const SpeedReport& report, const SpeedTest& test) {
+  const Statistics speed = statistics_of(test.tokens_per_second);
+  std::vector<std::string> line = {report.model, core::format_bytes(static_cast<uint64_t>(report.weight_bytes)),
+                                   std::to_string(report.threads), test.name,
+                                   fmt::format("{:.2f} ± {:.2f}", speed.mean, speed.deviation)};
+  if (test.prefill) {
+    line.resize(line.size() + 4, "");
+    return line;
+  }
+  const DecodingRates rates = rates_of(test, report.measurement.bandwidth);
+  line.push_back(fmt::format("{:.1f}", test.bytes_per_token / 1e6));
+  line.push_back(fmt::format("{:.1f}", rates.gigabytes_per_second));
+  line.push_back(fmt::format("{:.0f} %", rates.bandwidth_percent));
+  line.push_back(fmt::format("{:.1f}", rates.words_per_second));
+  return line;
+}
+
+}  // namespace
+
+std::string format_speed(const SpeedReport& report) {
+  std::vector<std::vector<std::string>> lines = {
+      {"model", "size", "threads", "test", "t/s", "MB read/token", "GB/s", "of bandwidth", "words/s"}};
+  for (const SpeedTest& test : report.measurement.tests) lines.push_back(make_line(report, test));
+  const Bandwidth& bandwidth = report.measurement.bandwidth;
+  return format_markdown(lines) +
+         fmt::format(
+             "\n{}; {} kernels; {}, {}\n"
+             "t/s: mean ± standard deviation of {} repetitions on random tokens\n"
+             "of bandwidth: of the {:.1f} GB/s that the fastest of {} sweeps over {} read between the repetitions "
+             "(median {:.1f}), with as many threads, {} streams each, in pages like those of the weights\n"
+             "MB read/token: the weights once, and the keys and values of the tokens before it\n"
+             "words/s: at {} words a token, which is assumed; a reader takes in {} a second\n",
+             report.cpu, report.kernels, report.format, report.arithmetic,
+             report.measurement.tests.front().tokens_per_second.size(), bandwidth.best(), bandwidth.sweeps.size(),
+             core::format_bytes(static_cast<uint64_t>(bandwidth.bytes)), median_of(bandwidth.sweeps),
+             kernels::kReadStreams, kWordsPerToken, kReaderWordsPerSecond);
+}
+
+nlohmann::json to_json(const SpeedReport& report) {
+  const Bandwidth& bandwidth = report.measurement.bandwidth;
+  nlohmann::json array = nlohmann::json::array();
+  for (const SpeedTest& test : report.measurement.tests) {
+    const Statistics speed = statistics_of(test.tokens_per_second);
+    nlohmann::json object = {
+        {"model", report.model},
+        {"format", report.format},
+        {"arithmetic", report.arithmetic},
+        {"cpu", report.cpu},
+        {"kernels", report.kernels},
+        {"threads", report.threads},
+        {"weight_bytes", report.weight_bytes},
+        {"test", test.name},
+        {"kind", test.prefill ? "prefill" : "decode"},
+        {"tokens", test.tokens},
+        {"depth", test.depth},
+        {"repetitions", test.tokens_per_second.size()},
+        {"tokens_per_second", speed.mean},
+        {"deviation", speed.deviation},
+        {"samples", test.tokens_per_second},
+        {"bandwidth_best", bandwidth.best()},
+        {"bandwidth_median", median_of(bandwidth.sweeps)},
+        {"bandwidth_sweeps", bandwidth.sweeps.size()},
+        {"bandwidth_bytes", bandwidth.bytes},
+    };
+    if (!test.prefill) {
+      const DecodingRates rates = rates_of(test, bandwidth);
+      object["bytes_per_token"] = test.bytes_per_token;
+      object["gigabytes_per_second"] = rates.gigabytes_per_second;
+      object["bandwidth_percent"] = rates.bandwidth_percent;
+      object["words_per_second"] = rates.words_per_second;
+      object["assumed_words_per_token"] = kWordsPerToken;
+      object["reader_words_per_second"] = kReaderWordsPerSecond;
+    }
+    array.push_back(std::move(object));
+  }
+  return array;
+}
+
+}  // namespace salient::evaluate

@@ -23,6 +23,7 @@ struct Flags {
   std::string system;
   int64_t max_tokens = 0;
   int64_t context = 0;
+  std::string speculate = "on";
 };
 
 int64_t count_words(const std::string& text) {
@@ -47,9 +48,9 @@ bool read_line(std::string& line) {
 
 void print_speed(const generate::Reply& reply) {
   const double seconds = reply.prompt_seconds + reply.generate_seconds;
-  fmt::print(stderr, "[{} tokens, {:.1f} tokens/s, {:.1f} words/s; prompt {} tokens, {} of them known, {:.2f} s{}]\n",
+  fmt::print(stderr, "[{} tokens, {:.1f} tokens/s, {:.1f} words/s; prompt {} tokens, {} of them known, {:.2f} s{}{}]\n",
              reply.ids.size(), reply.tokens_per_second(), static_cast<double>(count_words(reply.text)) / seconds,
-             reply.prompt_tokens, reply.cached_tokens, reply.prompt_seconds,
+             reply.prompt_tokens, reply.cached_tokens, reply.prompt_seconds, describe_drafts(reply),
              reply.finish == generate::FinishReason::kStop ? "" : fmt::format("; {}", name_of(reply.finish)));
 }
 
@@ -64,9 +65,11 @@ void run(const Flags& flags) {
   flags.precision.apply_to(options);
   runner::CpuRunner runner(decoder, pool, options);
   say_what_runs(runner, pool.size());
-  generate::Generator generator(
-      runner, tokenizer,
-      {.sampling = flags.sampling.options, .max_tokens = flags.max_tokens, .context = flags.context});
+  generate::Generator generator(runner, tokenizer,
+                                {.sampling = flags.sampling.options,
+                                 .max_tokens = flags.max_tokens,
+                                 .context = flags.context,
+                                 .speculation = speculation(flags.speculate)});
   fmt::print(stderr, "Ctrl-C stops a reply; /reset forgets the conversation; Ctrl-D or /exit ends.\n");
 
   std::vector<text::Message> history;
@@ -115,6 +118,7 @@ void add_chat(CLI::App& program) {
   add_option(*command, "--context", flags->context, "The whole conversation; 0: what the model was trained for")
       ->check(at_least(0));
   flags->sampling.add_to(*command);
+  add_speculate_option(*command, flags->speculate);
   command->callback([flags] { run(*flags); });
 }
 

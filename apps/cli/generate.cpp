@@ -25,6 +25,7 @@ struct Flags {
   bool chat_template = false;
   int64_t max_tokens = 256;
   int64_t context = 0;
+  std::string speculate = "on";
   bool json = false;
 };
 
@@ -46,6 +47,8 @@ nlohmann::json describe(const generate::Reply& reply, uint64_t seed) {
       {"finish_reason", name_of(reply.finish)},
       {"prompt_tokens", reply.prompt_tokens},
       {"generated_tokens", reply.ids.size()},
+      {"drafted", reply.drafted_tokens},
+      {"accepted", reply.accepted_tokens},
       {"prompt_seconds", reply.prompt_seconds},
       {"generate_seconds", reply.generate_seconds},
       {"tokens_per_second", reply.tokens_per_second()},
@@ -65,9 +68,11 @@ void run(Flags& flags) {
   flags.precision.apply_to(options);
   runner::CpuRunner runner(decoder, pool, options);
   say_what_runs(runner, pool.size());
-  generate::Generator generator(
-      runner, tokenizer,
-      {.sampling = flags.sampling.options, .max_tokens = flags.max_tokens, .context = flags.context});
+  generate::Generator generator(runner, tokenizer,
+                                {.sampling = flags.sampling.options,
+                                 .max_tokens = flags.max_tokens,
+                                 .context = flags.context,
+                                 .speculation = speculation(flags.speculate)});
   const auto print_piece = [&](std::string_view piece) {
     if (flags.json) return;
     fmt::print("{}", piece);
@@ -77,10 +82,11 @@ void run(Flags& flags) {
   if (flags.json) return print_json(describe(reply, flags.sampling.options.seed));
   fmt::print("\n");
   std::fflush(stdout);
-  fmt::print(stderr, "prompt {} tokens in {:.2f} s ({:.0f} tokens/s); reply {} tokens, {:.1f} tokens/s, ended by {}\n",
+  fmt::print(stderr,
+             "prompt {} tokens in {:.2f} s ({:.0f} tokens/s); reply {} tokens, {:.1f} tokens/s, ended by {}{}\n",
              reply.prompt_tokens, reply.prompt_seconds,
              static_cast<double>(reply.prompt_tokens) / std::max(reply.prompt_seconds, 1e-9), reply.ids.size(),
-             reply.tokens_per_second(), name_of(reply.finish));
+             reply.tokens_per_second(), name_of(reply.finish), describe_drafts(reply));
   if (reply.finish == generate::FinishReason::kCancelled) core::fail(core::ErrorKind::kCancelled, "interrupted");
 }
 
@@ -100,6 +106,7 @@ void add_generate(CLI::App& program) {
   add_option(*command, "--context", flags->context, "Prompt and reply together; 0: what the model was trained for")
       ->check(at_least(0));
   flags->sampling.add_to(*command);
+  add_speculate_option(*command, flags->speculate);
   add_flag(*command, "--json", flags->json, "Print text, ids and timings as JSON");
   command->callback([flags] { run(*flags); });
 }

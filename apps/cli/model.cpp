@@ -65,6 +65,21 @@ void SamplingFlags::add_to(CLI::App& command) {
   add_option(command, "--seed", options.seed, "The same seed gives the same text on every machine")->check(at_least(0));
 }
 
+void add_speculate_option(CLI::App& command, std::string& speculate) {
+  add_option(command, "--speculate", speculate,
+             "Try several tokens at once where the text repeats itself and that is faster; the reply is the same")
+      ->check(CLI::IsMember({"on", "off"}));
+}
+
+generate::Speculation speculation(const std::string& speculate) {
+  return speculate == "on" ? generate::Speculation::kWhereFaster : generate::Speculation::kOff;
+}
+
+std::string describe_drafts(const generate::Reply& reply) {
+  if (reply.drafted_tokens == 0) return "";
+  return fmt::format("; {} of {} drafted tokens accepted", reply.accepted_tokens, reply.drafted_tokens);
+}
+
 void add_format_option(CLI::App& command, std::string& format) {
   add_option(command, "--format", format, "Of the folder written: awq (AutoAWQ) or compressed-tensors")
       ->check(CLI::IsMember({"awq", "compressed-tensors"}));

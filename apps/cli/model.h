@@ -54,6 +54,12 @@ struct SamplingFlags {
   void add_to(CLI::App& command);
 };
 
+/// --speculate of the commands that write replies: on or off.
+void add_speculate_option(CLI::App& command, std::string& speculate);
+generate::Speculation speculation(const std::string& speculate);
+/// "; 12 of 20 drafted tokens accepted", or nothing when none was drafted.
+std::string describe_drafts(const generate::Reply& reply);
+
 /// --format of the commands that write a folder: awq or compressed-tensors.
 void add_format_option(CLI::App& command, std::string& format);
 checkpoint::PackedFormat packed_format(const std::string& format);

@@ -73,6 +73,56 @@ std::vector<float> Generator::read_prompt(std::span<const int32_t> prompt, Reply
   return logits;
 }
 
+void Generator::start_guessing(std::span<const int32_t> prompt) {
+  if (options_.speculation == Speculation::kOff) return;
+  lookup_ = {};
+  for (const int32_t id : prompt) lookup_.push(id);
+  draft_length_.start_text();
+}
+
+/// Takes in the next token of the text.
+void Generator::learn_from(int32_t id) {
+  if (options_.speculation == Speculation::kOff) return;
+  const int64_t match_length = lookup_.match_length();
+  if (match_length > 0) draft_length_.count_guess(match_length, lookup_.guess(1).front() == id);
+  lookup_.push(id);
+}
+
+/// The longest draft behind the token just chosen: no longer than what the reply can take, and within the rotary regime
+/// that the token itself is computed in.
+int64_t Generator::room_for_draft(const Reply& reply) const {
+  const int64_t length = std::ssize(seen_) + 1;
+  int64_t room = options_.context - length - 1;
+  if (options_.max_tokens > 0) room = std::min(room, options_.max_tokens - std::ssize(reply.ids) - 1);
+  const int64_t regime_end = runner_.spec().original_positions();
+  if (length <= regime_end) room = std::min(room, regime_end - length);
+  return std::max<int64_t>(room, 0);
+}
+
+/// What may follow the token just chosen, up to an end of the reply.
+std::vector<int32_t> Generator::make_draft(const Reply& reply) const {
+  if (options_.speculation == Speculation::kOff || lookup_.match_length() == 0) return {};
+  const int64_t wanted = options_.speculation == Speculation::kAlways ? DraftLength::kLongestDraft
+                                                                      : draft_length_.choose(lookup_.match_length());
+  std::vector<int32_t> draft = lookup_.guess(std::min(wanted, room_for_draft(reply)));
+  const std::vector<int32_t>& ends = runner_.spec().end_of_sequence;
+  draft.erase(std::find_first_of(draft.begin(), draft.end(), ends.begin(), ends.end()), draft.end());
+  return draft;
+}
+
+/// Appends the token just chosen to the sequence, and the draft to look at; returns the logits of them all.
+std::vector<float> Generator::forward(int32_t id, std::span<const int32_t> draft) {
+  std::vector<int32_t> tokens = {id};
+  tokens.insert(tokens.end(), draft.begin(), draft.end());
+  sequence_.truncate(std::ssize(seen_));
+  const runner::TokenRun run{tokens, &sequence_, runner::Wanted::kAllLogits};
+  const auto start = Clock::now();
+  std::vector<float> logits = runner_.forward(std::span(&run, 1));
+  draft_length_.count_forward(std::ssize(tokens), seconds_since(start));
+  seen_.push_back(id);
+  return logits;
+}
+
 Reply Generator::reply(std::span<const int32_t> prompt, const PieceCallback& on_piece, std::stop_token stop) {
   if (prompt.empty()) core::fail(core::ErrorKind::kInvalidInput, "the prompt is empty");
   if (std::ssize(prompt) >= options_.context) {
@@ -86,6 +136,7 @@ Reply Generator::reply(std::span<const int32_t> prompt, const PieceCallback& on_
   const auto start = Clock::now();
   std::vector<float> logits = read_prompt(prompt, reply, stop);
   reply.prompt_seconds = seconds_since(start);
+  start_guessing(prompt);
 
   text::DecodeStream stream(tokenizer_, true);
   const auto emit = [&](const std::string& piece) {
@@ -94,13 +145,16 @@ Reply Generator::reply(std::span<const int32_t> prompt, const PieceCallback& on_
   };
   const auto first_token = Clock::now();
   const std::vector<int32_t>& ends = runner_.spec().end_of_sequence;
+  const auto vocab_size = static_cast<size_t>(runner_.spec().vocab_size);
+  std::vector<int32_t> draft;
+  size_t agreed = 0;  // tokens of the draft that were chosen; the logits of the last of them are the next in turn
   reply.finish = FinishReason::kLength;
   while (std::ssize(seen_) < options_.context) {
     if (stop.stop_requested()) {
       reply.finish = FinishReason::kCancelled;
       break;
     }
-    const int32_t id = sampler_.choose(logits, 0, seen_.size());
+    const int32_t id = sampler_.choose(std::span(logits).subspan(agreed * vocab_size, vocab_size), 0, seen_.size());
     if (std::find(ends.begin(), ends.end(), id) != ends.end()) {
       reply.finish = FinishReason::kStop;
       break;
@@ -108,10 +162,19 @@ Reply Generator::reply(std::span<const int32_t> prompt, const PieceCallback& on_
     reply.ids.push_back(id);
     emit(stream.push(id));
     if (options_.max_tokens > 0 && std::ssize(reply.ids) >= options_.max_tokens) break;
-    const runner::TokenRun run{std::span(&id, 1), &sequence_};
-    logits = runner_.forward(std::span(&run, 1));
-    seen_.push_back(id);
+    learn_from(id);
+    if (agreed < draft.size() && draft[agreed] == id) {
+      ++agreed;
+      ++reply.accepted_tokens;
+      seen_.push_back(id);
+      continue;
+    }
+    draft = make_draft(reply);
+    agreed = 0;
+    reply.drafted_tokens += std::ssize(draft);
+    logits = forward(id, draft);
   }
+  sequence_.truncate(std::ssize(seen_));
   emit(stream.finish());
   reply.generate_seconds = seconds_since(first_token);
   return reply;

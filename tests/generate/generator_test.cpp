@@ -16,6 +16,8 @@ using Ids = std::vector<int32_t>;
 /// More ids than the tokenizer has, like the padded tables of real models.
 constexpr tests::TinyShape kShape{.vocab_size = 320, .tied = false};
 constexpr SamplingOptions kGreedy{.temperature = 0};
+/// Repeats itself often, but not always.
+constexpr SamplingOptions kRepetitive{.temperature = 0.8f, .top_k = 2, .top_p = 1.0f};
 constexpr SamplingOptions kFree{.temperature = 1.0f, .top_k = 0, .top_p = 1.0f, .seed = 5};
 
 class GeneratorTest : public testing::Test {
@@ -176,6 +178,136 @@ TEST_F(GeneratorTest, WhatTheCallbackThrowsLeavesItUsable) {
   EXPECT_THROW(generator.reply(prompt_, [](std::string_view) { throw std::logic_error("from the callback"); }),
                std::logic_error);
   EXPECT_EQ(generator.reply(prompt_, {}).ids, fresh_reply(prompt_, options).ids);
+}
+
+/// A prompt in which every three tokens stand several times, with different ones after them.
+Ids repetitive_prompt() {
+  Ids prompt;
+  for (int32_t i = 0; i < 60; ++i) prompt.push_back('a' + i * i % 7 % 3);
+  return prompt;
+}
+
+TEST_F(GeneratorTest, DraftsDoNotChangeTheReply) {
+  for (const Ids& prompt : {prompt_, repetitive_prompt()}) {
+    for (SamplingOptions sampling : {kGreedy, kRepetitive, kFree}) {
+      for (sampling.seed = 0; sampling.seed < 3; ++sampling.seed) {
+        const Reply plain =
+            fresh_reply(prompt, {.sampling = sampling, .max_tokens = 200, .speculation = Speculation::kOff});
+        EXPECT_EQ(plain.drafted_tokens, 0);
+        EXPECT_EQ(plain.accepted_tokens, 0);
+        for (const Speculation speculation : {Speculation::kWhereFaster, Speculation::kAlways}) {
+          const Reply reply =
+              fresh_reply(prompt, {.sampling = sampling, .max_tokens = 200, .speculation = speculation});
+          EXPECT_EQ(reply.ids, plain.ids) << sampling.temperature << " " << sampling.seed;
+          EXPECT_EQ(reply.text, plain.text);
+          EXPECT_EQ(reply.finish, plain.finish);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(GeneratorTest, DraftsAreAcceptedAndRefused) {
+  for (const SamplingOptions& sampling : {kGreedy, kRepetitive}) {
+    const Reply reply = fresh_reply(repetitive_prompt(),
+                                    {.sampling = sampling, .max_tokens = 200, .speculation = Speculation::kAlways});
+    EXPECT_GT(reply.accepted_tokens, 0) << sampling.temperature;
+    EXPECT_LT(reply.accepted_tokens, reply.drafted_tokens) << sampling.temperature;
+    EXPECT_LT(reply.accepted_tokens, std::ssize(reply.ids)) << sampling.temperature;
+  }
+}
+
+TEST_F(GeneratorTest, DraftsEndWithTheReply) {
+  const Ids prompt = repetitive_prompt();
+  for (int64_t tokens = 1; tokens <= 40; tokens += 3) {
+    const GenerateOptions by_count{.sampling = kRepetitive, .max_tokens = tokens, .speculation = Speculation::kAlways};
+    const GenerateOptions by_context{
+        .sampling = kRepetitive, .context = std::ssize(prompt) + tokens, .speculation = Speculation::kAlways};
+    for (GenerateOptions options : {by_count, by_context}) {
+      Generator generator(*runner_, tokenizer_, options);
+      const Reply reply = generator.reply(prompt, {});
+      options.speculation = Speculation::kOff;
+      EXPECT_EQ(reply.ids, fresh_reply(prompt, options).ids);
+      EXPECT_EQ(std::ssize(reply.ids), tokens);
+    }
+  }
+}
+
+TEST_F(GeneratorTest, TheModelEndsItsReplyWithinADraftToo) {
+  const Ids prompt = repetitive_prompt();
+  GenerateOptions options{.sampling = kRepetitive, .max_tokens = 200, .speculation = Speculation::kOff};
+  const Ids whole = fresh_reply(prompt, options).ids;
+  for (size_t i = 0; i < 60; i += 4) {
+    tests::TinyRunner ending(kShape, {whole[i]});
+    options.speculation = Speculation::kAlways;
+    Generator generator(*ending, tokenizer_, options);
+    const Reply reply = generator.reply(prompt, {});
+    const auto first = std::find(whole.begin(), whole.end(), whole[i]);
+    EXPECT_EQ(reply.ids, Ids(whole.begin(), first)) << i;
+    EXPECT_EQ(reply.finish, FinishReason::kStop);
+  }
+}
+
+TEST_F(GeneratorTest, AStopRequestEndsTheReplyWithinADraftToo) {
+  const Ids prompt = repetitive_prompt();
+  const GenerateOptions options{.sampling = kGreedy, .max_tokens = 100, .speculation = Speculation::kAlways};
+  const Ids whole = fresh_reply(prompt, options).ids;
+  Generator generator(*runner_, tokenizer_, options);
+  for (size_t pieces = 1; pieces < 30; pieces += 4) {
+    std::stop_source source;
+    size_t left = pieces;
+    const Reply stopped = generator.reply(
+        prompt,
+        [&](std::string_view) {
+          if (--left == 0) source.request_stop();
+        },
+        source.get_token());
+    EXPECT_EQ(stopped.finish, FinishReason::kCancelled);
+    EXPECT_LT(stopped.ids.size(), whole.size());
+    EXPECT_TRUE(std::equal(stopped.ids.begin(), stopped.ids.end(), whole.begin()));
+    EXPECT_EQ(generator.reply(prompt, {}).ids, whole) << "after the stop it goes on as if nothing had been";
+  }
+}
+
+TEST_F(GeneratorTest, DraftsGoOnFromTheTurnBefore) {
+  GenerateOptions options{.sampling = kRepetitive, .max_tokens = 60, .speculation = Speculation::kAlways};
+  Generator drafting(*runner_, tokenizer_, options);
+  options.speculation = Speculation::kOff;
+  Generator plain(*runner_, tokenizer_, options);
+  Ids prompt = repetitive_prompt();
+  for (int turn = 0; turn < 4; ++turn) {
+    const Reply expected = plain.reply(prompt, {});
+    const Reply reply = drafting.reply(prompt, {});
+    EXPECT_EQ(reply.ids, expected.ids) << turn;
+    EXPECT_EQ(reply.cached_tokens, expected.cached_tokens) << turn;
+    prompt.insert(prompt.end(), reply.ids.begin(), reply.ids.end());
+    for (const char c : std::string("abcab")) prompt.push_back(c);
+  }
+}
+
+/// The rotary frequencies of this model change for texts of more than 32 tokens, which are then computed again.
+TEST_F(GeneratorTest, DraftsStayWithinTheRotaryRegime) {
+  const auto folder = std::filesystem::path(SALIENT_SOURCE_DIR) / "tests" / "golden" / "phi4-mini";
+  core::ThreadPool pool(2);
+  std::vector<int64_t> recomputed;
+  runner::CpuRunner runner(
+      std::make_shared<model::Decoder>(std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder))),
+      pool, {.progress = [&](const core::Progress& progress) {
+        if (progress.unit == "tokens") recomputed.push_back(progress.total);
+      }});
+  Ids prompt;
+  for (int32_t i = 0; i < 24; ++i) prompt.push_back(3 + i % 3);
+  for (const SamplingOptions& sampling : {kGreedy, kRepetitive}) {
+    std::vector<Reply> replies;
+    for (const Speculation speculation : {Speculation::kOff, Speculation::kAlways}) {
+      recomputed.clear();
+      Generator generator(runner, tokenizer_, {.sampling = sampling, .max_tokens = 60, .speculation = speculation});
+      replies.push_back(generator.reply(prompt, {}));
+      EXPECT_EQ(recomputed, std::vector<int64_t>{32});
+    }
+    EXPECT_EQ(replies[1].ids, replies[0].ids);
+    EXPECT_GT(replies[1].accepted_tokens, 0);
+  }
 }
 
 TEST(FinishReasonNames, AreStable) {

@@ -48,6 +48,8 @@ class FlagTest(program.ProgramTest):
             (["inspect", self.model, "--nonsense"], "--nonsense"),
             (["generate", self.model], "--prompt"),
             (["generate", self.model, "--prompt", "a", "--max-tokens", "many"], "--max-tokens: many"),
+            (["generate", self.model, "--prompt", "a", "--speculate", "often"], "often"),
+            (["chat", self.model, "--speculate", "often"], "often"),
             (["quantize", self.model], "--output"),
             (["quantize", self.model, "--output", "x", "--method", "gptq"], "gptq"),
             (["quantize", self.model, "--output", "x", "--format", "gptq"], "gptq"),
@@ -124,8 +126,9 @@ class ModelTest(program.ProgramTest):
         cls.report = json.loads(result.stdout)
 
     def generate(self, model, *arguments, **env):
-        result = self.run_well("generate", model, "--prompt", "the quick", "--max-tokens", "40", "--json", *arguments,
-                               env=env)
+        if "--prompt" not in arguments:
+            arguments += ("--prompt", "the quick", "--max-tokens", "40")
+        result = self.run_well("generate", model, "--json", *arguments, env=env)
         return json.loads(result.stdout)
 
     def test_inspect_says_what_a_model_is(self):
@@ -187,6 +190,20 @@ class ModelTest(program.ProgramTest):
         plain = self.run_well("generate", self.model, "--prompt", "-", "--max-tokens", "40", input="the quick")
         self.assertEqual(plain.stdout, expected + "\n")
         self.assertIn("ended by length", plain.stderr)
+
+    def test_drafts_do_not_change_the_reply(self):
+        prompt = "the quick brown fox, the quick brown fox, the quick"
+        for temperature in ("0", "0.8"):
+            with self.subTest(temperature=temperature):
+                arguments = ["--prompt", prompt, "--max-tokens", "300", "--temperature", temperature]
+                plain = self.generate(self.model, *arguments, "--speculate", "off")
+                self.assertEqual(plain["drafted"], 0)
+                self.assertEqual(plain["accepted"], 0)
+                for reply in (self.generate(self.model, *arguments), self.generate(self.model, *arguments,
+                                                                                   SALIENT_SPECULATE="on")):
+                    self.assertEqual(reply["ids"], plain["ids"])
+                    self.assertLessEqual(reply["accepted"], reply["drafted"])
+        self.assertEqual(self.generate(self.model, SALIENT_SPECULATE="off")["drafted"], 0)
 
     def test_generate_ends_at_the_end_of_sequence(self):
         ids = self.generate(self.model)["ids"]

@@ -39,13 +39,17 @@ void transpose(std::array<uint64_t, 8>& rows) {
 void unpack_columns(const std::byte* words, int64_t rows, int64_t columns, int64_t first, int64_t count,
                     uint8_t* codes) {
   constexpr int64_t kRows = 8;
+  constexpr int64_t kAhead = 32;
   for (int64_t row = 0; row < rows; row += kRows) {
     const int64_t here = std::min(kRows, rows - row);
     for (int64_t column = first; column < first + count; column += 8) {
       std::array<uint64_t, 8> block{};
       for (int64_t i = 0; i < here; ++i) {
+        const std::byte* place = words + ((row + i) * (columns / 8) + column / 8) * 4;
+        // Rows are pages apart, where no processor looks ahead by itself. A prefetch beyond the tensor does nothing.
+        __builtin_prefetch(place + kAhead * (columns / 8) * 4);
         uint32_t word;
-        std::memcpy(&word, words + ((row + i) * (columns / 8) + column / 8) * 4, sizeof word);
+        std::memcpy(&word, place, sizeof word);
         block[i] = spread_nibbles(word);
       }
       transpose(block);

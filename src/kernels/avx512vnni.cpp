@@ -14,6 +14,7 @@ struct Avx512Vnni {
   static constexpr int kDenseTiles = 4;
   static constexpr int kQuantizedTokens = 4;
   static constexpr int kQuantizedTiles = 2;
+  static constexpr int kLoneTokenTiles = 4;
   static constexpr int kCodeBias = 0;
   static constexpr int kAttendRows = 4;
   static constexpr int kAttendBlocks = 4;

@@ -17,7 +17,8 @@
 ///     accumulate(sum, low, high, values) = sum + products with the line's 8 activations, and
 ///     accumulate(sum, codes, values) = sum + products of (code - kCodeBias) with the line's 4 activations;
 ///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns their sum;
-///   the register blocking: kDenseTokens, kDenseTiles, kQuantizedTokens, kQuantizedTiles, kAttendRows, kAttendBlocks.
+///   the register blocking: kDenseTokens, kDenseTiles, kQuantizedTokens, kQuantizedTiles, kLoneTokenTiles, kAttendRows,
+///     kAttendBlocks.
 /// Nothing here may call an inline function of the standard library: the linker could keep the copy compiled with
 /// these instructions for everyone.
 namespace salient::kernels {
@@ -163,6 +164,8 @@ struct VectorKernels {
 
   // Quantized matrices.
 
+  static constexpr int kPrefetchBytes = 2048;
+
   /// The integer sums of one group for Tokens x Tiles, exact.
   template <int Bits, int Tokens, int Tiles>
   static void group_dots(const uint8_t* const* codes, int group_size, const int8_t* values, int64_t columns,
@@ -171,6 +174,9 @@ struct VectorKernels {
     constexpr int kColumns = 32 / Bits;
     for (int line = 0; line < lines; ++line) {
       for (int i = 0; i < Tiles; ++i) {
+        // A lone token streams through memory: each tile is a stream of its own, which the processor's prefetcher
+        // would leave at the end of every page.
+        if constexpr (Tokens == 1) __builtin_prefetch(codes[i] + line * 64 + kPrefetchBytes);
         typename V::Codes low;
         typename V::Codes high;
         if constexpr (Bits == 4) {
@@ -254,16 +260,28 @@ struct VectorKernels {
     }
   }
 
-  template <int Bits, bool Offsets>
+  template <int Bits, bool Offsets, int Tokens, int Tiles>
   static void quantized_tiles(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile,
                               const Int8Activations& x, int64_t tokens, float* y, int64_t y_stride) {
     int64_t tile = first_tile;
-    for (; tile + V::kQuantizedTiles <= end_tile; tile += V::kQuantizedTiles) {
-      quantized_tokens<Bits, Offsets, V::kQuantizedTokens, V::kQuantizedTiles>(weights, tile, x, 0, tokens, y,
-                                                                               y_stride);
+    for (; tile + Tiles <= end_tile; tile += Tiles) {
+      quantized_tokens<Bits, Offsets, Tokens, Tiles>(weights, tile, x, 0, tokens, y, y_stride);
     }
     for (; tile < end_tile; ++tile) {
-      quantized_tokens<Bits, Offsets, V::kQuantizedTokens, 1>(weights, tile, x, 0, tokens, y, y_stride);
+      quantized_tokens<Bits, Offsets, Tokens, 1>(weights, tile, x, 0, tokens, y, y_stride);
+    }
+  }
+
+  /// A lone token is bound by memory: more tiles are more streams to read from at once. Several tokens are bound by
+  /// arithmetic: the block that keeps all its sums in registers is best.
+  template <int Bits, bool Offsets>
+  static void quantized_rows(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile,
+                             const Int8Activations& x, int64_t tokens, float* y, int64_t y_stride) {
+    if (tokens == 1) {
+      quantized_tiles<Bits, Offsets, 1, V::kLoneTokenTiles>(weights, first_tile, end_tile, x, tokens, y, y_stride);
+    } else {
+      quantized_tiles<Bits, Offsets, V::kQuantizedTokens, V::kQuantizedTiles>(weights, first_tile, end_tile, x, tokens,
+                                                                              y, y_stride);
     }
   }
 
@@ -271,9 +289,9 @@ struct VectorKernels {
   static void multiply_quantized(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile,
                                  const Int8Activations& x, int64_t tokens, float* y, int64_t y_stride) {
     if (weights.offsets) {
-      quantized_tiles<Bits, true>(weights, first_tile, end_tile, x, tokens, y, y_stride);
+      quantized_rows<Bits, true>(weights, first_tile, end_tile, x, tokens, y, y_stride);
     } else {
-      quantized_tiles<Bits, false>(weights, first_tile, end_tile, x, tokens, y, y_stride);
+      quantized_rows<Bits, false>(weights, first_tile, end_tile, x, tokens, y, y_stride);
     }
   }
 

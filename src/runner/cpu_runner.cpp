@@ -27,12 +27,13 @@ CpuRunner::CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::Thread
   cache_ =
       std::make_shared<CpuKvCache>(resident ? spec().layers : 1, spec().kv_heads, spec().head_dim, options_.kv_dtype);
   if (!resident) return;
+  // The largest matrix comes first, while the least memory is taken.
+  pack_head();
   for (int64_t i = 0; i < spec().layers; ++i) {
     layers_.push_back(std::make_shared<CpuLayer>(decoder_->layer(i), spec().attention[i], options_.activations, pool_));
     decoder_->checkpoint().release_pages();
     if (options_.progress) options_.progress({"loading", i + 1, spec().layers, "layers", {}});
   }
-  pack_head();
 }
 
 void CpuRunner::pack_head() {

@@ -143,6 +143,7 @@ StoredQuantized describe_awq_linear(const Checkpoint& checkpoint, const std::str
   StoredQuantized stored;
   stored.bits = settings.bits;
   stored.group_size = settings.group_size;
+  stored.half_numbers = true;
   stored.in_features = qweight.view.shape[0];
   stored.out_features = qweight.view.shape[1] * 8;
   if (stored.in_features % settings.group_size != 0) {

@@ -230,6 +230,7 @@ StoredQuantized describe_linear(const Checkpoint& checkpoint, const std::string&
   stored.out_features = parts.out_features;
   stored.in_features = parts.in_features;
   stored.group_size = held_group_size(checkpoint, prefix, parts.in_features / groups);
+  stored.half_numbers = parts.scale.view.dtype == DType::kF16;
   stored.read_rows = [parts, size = stored.group_size](int64_t first, int64_t count) {
     return unpack(parts, size, first, count);
   };

@@ -139,21 +139,21 @@ struct BlockFormat {
 BlockFormat format_of(DType dtype) {
   switch (dtype) {
     case DType::kQ4_0:
-      return {{4, 32, false, 8}, unpack_q4_0};
+      return {{4, 32, false, 8, true}, unpack_q4_0};
     case DType::kQ4_1:
-      return {{4, 32, true, 0}, unpack_q4_1};
+      return {{4, 32, true, 0, true}, unpack_q4_1};
     case DType::kQ5_0:
-      return {{8, 32, false, 16}, unpack_q5_0};
+      return {{8, 32, false, 16, true}, unpack_q5_0};
     case DType::kQ5_1:
-      return {{8, 32, true, 0}, unpack_q5_1};
+      return {{8, 32, true, 0, true}, unpack_q5_1};
     case DType::kQ8_0:
-      return {{8, 32, false, 128}, unpack_q8_0};
+      return {{8, 32, false, 128, true}, unpack_q8_0};
     case DType::kQ4_K:
-      return {{4, 32, true, 0}, unpack_q4_k};
+      return {{4, 32, true, 0, false}, unpack_q4_k};
     case DType::kQ5_K:
-      return {{8, 32, true, 0}, unpack_q5_k};
+      return {{8, 32, true, 0, false}, unpack_q5_k};
     case DType::kQ6_K:
-      return {{8, 16, false, 32}, unpack_q6_k};
+      return {{8, 16, false, 32, false}, unpack_q6_k};
     default:
       core::fail(core::ErrorKind::kInternal, "{} is not a block format", core::info_of(dtype).name);
   }

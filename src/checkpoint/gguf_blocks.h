@@ -18,6 +18,7 @@ struct BlockLayout {
   int group_size;
   bool has_offsets;
   int zero;
+  bool half_numbers;  ///< scales and offsets are fp16 numbers, not products of several
 };
 
 /// Where the parts of blocks go: a code a byte for each element, a scale and, where the format has them, an offset for

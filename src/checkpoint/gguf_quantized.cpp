@@ -41,9 +41,9 @@ void describe_gguf_linears(Checkpoint& checkpoint) {
     if (!core::is_block_quantized(stored.view.dtype)) continue;
     const BlockLayout layout = block_layout(stored.view.dtype);
     const auto read_rows = [stored = stored](int64_t first, int64_t count) { return unpack(stored, first, count); };
-    checkpoint.quantized.emplace(
-        name.substr(0, name.size() - kSuffix.size()),
-        StoredQuantized{{stored.view.shape[0], stored.view.shape[1], layout.bits, layout.group_size, read_rows}});
+    checkpoint.quantized.emplace(name.substr(0, name.size() - kSuffix.size()),
+                                 StoredQuantized{{stored.view.shape[0], stored.view.shape[1], layout.bits,
+                                                  layout.group_size, layout.half_numbers, read_rows}});
   }
 }
 

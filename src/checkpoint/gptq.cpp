@@ -138,6 +138,7 @@ StoredQuantized describe_linear(const Checkpoint& checkpoint, const std::string&
     parts.order = inputs_by_group(checkpoint, name, stored.in_features, groups);
   }
   stored.group_size = held_group_size(checkpoint, prefix, group_size);
+  stored.half_numbers = parts.scales.view.dtype == DType::kF16;
   stored.read_rows = [parts, settings, size = stored.group_size](int64_t first, int64_t count) {
     return unpack(parts, settings, size, first, count);
   };

@@ -179,8 +179,10 @@ StoredQuantized join_quantized(const std::vector<OnnxMatrix>& parts) {
   const auto& blocks = std::get<OnnxBlocks>(parts[0].weights);
   stored.bits = blocks.bits;
   stored.group_size = static_cast<int>(group_size_of(blocks.block_size, stored.in_features, parts[0].name));
+  stored.half_numbers = true;
   for (const OnnxMatrix& part : parts) {
     const auto& stored_part = std::get<OnnxBlocks>(part.weights);
+    stored.half_numbers &= stored_part.scales.dtype() == DType::kF16;
     const auto rows = static_cast<uint64_t>(part.stored_rows);
     uint64_t row_bytes = (stored_part.codes.bytes.size() + stored_part.scales.bytes.size()) / rows;
     if (!stored_part.zeros.empty()) row_bytes += stored_part.zeros[0].bytes.size() / rows;

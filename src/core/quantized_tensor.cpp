@@ -1,5 +1,6 @@
 #include "core/quantized_tensor.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -68,9 +69,13 @@ int64_t LinearWeights::in_features() const {
 }
 
 QuantizedMatrix hold(QuantizedTensor weights) {
+  const auto is_half = [](float value) { return half_to_float(float_to_half(value)) == value; };
+  const bool half_numbers = std::all_of(weights.scales.begin(), weights.scales.end(), is_half) &&
+                            std::all_of(weights.offsets.begin(), weights.offsets.end(), is_half);
   const auto held = std::make_shared<const QuantizedTensor>(std::move(weights));
-  return {held->out_features, held->in_features, held->bits, held->group_size,
-          [held](int64_t first, int64_t count) { return held->rows(first, count); }};
+  return {held->out_features, held->in_features,
+          held->bits,         held->group_size,
+          half_numbers,       [held](int64_t first, int64_t count) { return held->rows(first, count); }};
 }
 
 LinearWeights LinearWeights::rows(int64_t first, int64_t count) const {

@@ -39,6 +39,7 @@ struct QuantizedMatrix {
   int64_t in_features = 0;
   int bits = 4;
   int group_size = 128;
+  bool half_numbers = false;  ///< every scale and offset is an fp16 number
   /// Rows [first, first + count), all with these bits and groups and one order of columns. Thread-safe.
   std::function<QuantizedTensor(int64_t first, int64_t count)> read_rows = {};
 

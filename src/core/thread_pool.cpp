@@ -48,8 +48,10 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::run_erased(Call call, const void* context, int64_t count, int parts) {
-  // Nobody claims anything now: all of the last call was done, and what follows has a new epoch.
   const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
+  // A worker that is late for the last call may look at the queues at any time. From here on it can claim nothing: not
+  // with the new numbers below either, which are seen only together with this.
+  for (Part& part : parts_) part.claimed.store(uint64_t{epoch} << 32 | UINT32_MAX, std::memory_order_relaxed);
   call_.store(call, std::memory_order_relaxed);
   context_.store(context, std::memory_order_relaxed);
   total_.store(count, std::memory_order_relaxed);
@@ -57,8 +59,8 @@ void ThreadPool::run_erased(Call call, const void* context, int64_t count, int p
   for (int i = 0; i < size(); ++i) {
     const int64_t first = i < parts ? count * i / parts : count;
     const int64_t end = i < parts ? count * (i + 1) / parts : count;
-    parts_[i].first.store(first, std::memory_order_relaxed);
-    parts_[i].count.store(end - first, std::memory_order_relaxed);
+    parts_[i].first.store(first, std::memory_order_release);
+    parts_[i].count.store(end - first, std::memory_order_release);
     parts_[i].claimed.store(uint64_t{epoch} << 32, std::memory_order_release);
   }
   epoch_.store(epoch, std::memory_order_release);
@@ -90,9 +92,9 @@ bool ThreadPool::claim(Part& part, uint32_t epoch, int64_t& index) {
   uint64_t claimed = part.claimed.load(std::memory_order_acquire);
   for (;;) {
     const auto next = static_cast<int64_t>(claimed & UINT32_MAX);
-    if (claimed >> 32 != epoch || next >= part.count.load(std::memory_order_relaxed)) return false;
-    index = part.first.load(std::memory_order_relaxed) + next;
-    // It fails when another call has begun meanwhile, whose numbers those may have been.
+    if (claimed >> 32 != epoch || next >= part.count.load(std::memory_order_acquire)) return false;
+    index = part.first.load(std::memory_order_acquire) + next;
+    // It fails when another call has begun meanwhile, whose numbers those may have been: they come after a new epoch.
     if (part.claimed.compare_exchange_weak(claimed, claimed + 1, std::memory_order_acq_rel)) return true;
   }
 }

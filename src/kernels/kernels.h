@@ -37,12 +37,13 @@ struct DenseTiles {
 /// r.
 struct QuantizedTiles {
   const uint8_t* codes;  ///< [tiles][groups][group_size * bits / 32][64]
-  const float* scales;   ///< [tiles][groups][16]
+  const void* scales;    ///< [tiles][groups][16], fp16 with `half`, else fp32
   const uint8_t* zeros;  ///< [tiles][groups][16]; nullptr where there are offsets
-  const float* offsets;  ///< [tiles][groups][16]; nullptr where there are zero points
+  const void* offsets;   ///< [tiles][groups][16], as scales; nullptr where there are zero points
   int64_t rows;
   int64_t columns;
   int group_size;  ///< a multiple of 16, at most 256
+  bool half;       ///< scales and offsets are fp16: less to read, where fp16 holds them
 };
 
 /// Activations rounded to int8, one scale per token and group: x = value * scale.

@@ -67,6 +67,11 @@ int code_at(const uint8_t* codes, int64_t lane, int column) {
   return column % 8 < 4 ? byte & 15 : byte >> 4;
 }
 
+float number_at(const void* numbers, bool half, int64_t index) {
+  return half ? core::half_to_float(static_cast<const uint16_t*>(numbers)[index])
+              : static_cast<const float*>(numbers)[index];
+}
+
 template <int Bits>
 void multiply_quantized(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile, const Int8Activations& x,
                         int64_t tokens, float* y, int64_t y_stride) {
@@ -83,9 +88,11 @@ void multiply_quantized(const QuantizedTiles& weights, int64_t first_tile, int64
           const float x_scale = x.scales[token * groups + group];
           int32_t dot = weights.zeros ? -int32_t{weights.zeros[index * kLanes + lane]} * value_sum : 0;
           for (int k = 0; k < weights.group_size; ++k) dot += code_at<Bits>(codes, lane, k) * values[k];
-          sum = std::fma(static_cast<float>(dot), weights.scales[index * kLanes + lane] * x_scale, sum);
+          sum = std::fma(static_cast<float>(dot),
+                         number_at(weights.scales, weights.half, index * kLanes + lane) * x_scale, sum);
           if (!weights.offsets) continue;
-          sum = std::fma(weights.offsets[index * kLanes + lane], x_scale * static_cast<float>(value_sum), sum);
+          sum = std::fma(number_at(weights.offsets, weights.half, index * kLanes + lane),
+                         x_scale * static_cast<float>(value_sum), sum);
         }
         y[token * y_stride + tile * kLanes + lane] = sum;
       }

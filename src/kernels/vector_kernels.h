@@ -196,7 +196,17 @@ struct VectorKernels {
     }
   }
 
-  template <int Bits, bool Offsets, int Tokens, int Tiles>
+  /// 16 scales or offsets from number `index` on.
+  template <bool Half>
+  static Float load_numbers(const void* numbers, int64_t index) {
+    if constexpr (Half) {
+      return V::load_half(static_cast<const uint16_t*>(numbers) + index);
+    } else {
+      return V::load(static_cast<const float*>(numbers) + index);
+    }
+  }
+
+  template <int Bits, bool Offsets, bool Half, int Tokens, int Tiles>
   static void quantized_block(const QuantizedTiles& weights, int64_t tile, const Int8Activations& x, int64_t token,
                               float* y, int64_t y_stride) {
     const int64_t groups = weights.columns / weights.group_size;
@@ -227,14 +237,14 @@ struct VectorKernels {
                                       dots);
       for (int i = 0; i < Tiles; ++i) {
         const int64_t index = ((tile + i) * groups + group) * kLanes;
-        const Float weight_scales = V::load(weights.scales + index);
+        const Float weight_scales = load_numbers<Half>(weights.scales, index);
         for (int t = 0; t < Tokens; ++t) {
           const float x_scale = x.scales[(token + t) * groups + group];
           const Float scale = V::multiply(weight_scales, V::broadcast(x_scale));
           sums[t][i] = V::fma(V::to_float(dots[t][i]), scale, sums[t][i]);
           if constexpr (Offsets) {
             const float x_sum = x_scale * static_cast<float>(x.sums[(token + t) * groups + group]);
-            sums[t][i] = V::fma(V::load(weights.offsets + index), V::broadcast(x_sum), sums[t][i]);
+            sums[t][i] = V::fma(load_numbers<Half>(weights.offsets, index), V::broadcast(x_sum), sums[t][i]);
           }
         }
       }
@@ -247,52 +257,52 @@ struct VectorKernels {
     }
   }
 
-  template <int Bits, bool Offsets, int Tokens, int Tiles>
+  template <int Bits, bool Offsets, bool Half, int Tokens, int Tiles>
   static void quantized_tokens(const QuantizedTiles& weights, int64_t tile, const Int8Activations& x, int64_t token,
                                int64_t tokens, float* y, int64_t y_stride) {
     for (; token + Tokens <= tokens; token += Tokens) {
-      quantized_block<Bits, Offsets, Tokens, Tiles>(weights, tile, x, token, y, y_stride);
+      quantized_block<Bits, Offsets, Half, Tokens, Tiles>(weights, tile, x, token, y, y_stride);
     }
     if constexpr (Tokens > 1) {
       if (token < tokens) {
-        quantized_tokens<Bits, Offsets, Tokens - 1, Tiles>(weights, tile, x, token, tokens, y, y_stride);
+        quantized_tokens<Bits, Offsets, Half, Tokens - 1, Tiles>(weights, tile, x, token, tokens, y, y_stride);
       }
     }
   }
 
-  template <int Bits, bool Offsets, int Tokens, int Tiles>
+  template <int Bits, bool Offsets, bool Half, int Tokens, int Tiles>
   static void quantized_tiles(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile,
                               const Int8Activations& x, int64_t tokens, float* y, int64_t y_stride) {
     int64_t tile = first_tile;
     for (; tile + Tiles <= end_tile; tile += Tiles) {
-      quantized_tokens<Bits, Offsets, Tokens, Tiles>(weights, tile, x, 0, tokens, y, y_stride);
+      quantized_tokens<Bits, Offsets, Half, Tokens, Tiles>(weights, tile, x, 0, tokens, y, y_stride);
     }
     for (; tile < end_tile; ++tile) {
-      quantized_tokens<Bits, Offsets, Tokens, 1>(weights, tile, x, 0, tokens, y, y_stride);
+      quantized_tokens<Bits, Offsets, Half, Tokens, 1>(weights, tile, x, 0, tokens, y, y_stride);
     }
   }
 
   /// A lone token is bound by memory: more tiles are more streams to read from at once. Several tokens are bound by
   /// arithmetic: the block that keeps all its sums in registers is best.
-  template <int Bits, bool Offsets>
+  template <int Bits, bool Offsets, bool Half>
   static void quantized_rows(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile,
                              const Int8Activations& x, int64_t tokens, float* y, int64_t y_stride) {
     if (tokens == 1) {
-      quantized_tiles<Bits, Offsets, 1, V::kLoneTokenTiles>(weights, first_tile, end_tile, x, tokens, y, y_stride);
+      quantized_tiles<Bits, Offsets, Half, 1, V::kLoneTokenTiles>(weights, first_tile, end_tile, x, tokens, y,
+                                                                  y_stride);
     } else {
-      quantized_tiles<Bits, Offsets, V::kQuantizedTokens, V::kQuantizedTiles>(weights, first_tile, end_tile, x, tokens,
-                                                                              y, y_stride);
+      quantized_tiles<Bits, Offsets, Half, V::kQuantizedTokens, V::kQuantizedTiles>(weights, first_tile, end_tile, x,
+                                                                                    tokens, y, y_stride);
     }
   }
 
   template <int Bits>
   static void multiply_quantized(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile,
                                  const Int8Activations& x, int64_t tokens, float* y, int64_t y_stride) {
-    if (weights.offsets) {
-      quantized_rows<Bits, true>(weights, first_tile, end_tile, x, tokens, y, y_stride);
-    } else {
-      quantized_rows<Bits, false>(weights, first_tile, end_tile, x, tokens, y, y_stride);
-    }
+    const auto multiply = weights.offsets
+                              ? (weights.half ? quantized_rows<Bits, true, true> : quantized_rows<Bits, true, false>)
+                              : (weights.half ? quantized_rows<Bits, false, true> : quantized_rows<Bits, false, false>);
+    multiply(weights, first_tile, end_tile, x, tokens, y, y_stride);
   }
 
   static void quantize_int8(const float* x, int64_t columns, int group_size, int8_t* values, float* scales,

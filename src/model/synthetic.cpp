@@ -198,7 +198,7 @@ checkpoint::Checkpoint make_synthetic(const std::string& name, const json& confi
         return make_quantized(stream, first, count, slot.in_features);
       };
       made.quantized[layer_prefix(layer) + slot.name] = {
-          {slot.stored_rows, slot.in_features, 4, kGroupSize, read_rows}};
+          {slot.stored_rows, slot.in_features, 4, kGroupSize, /*half_numbers=*/true, read_rows}};
       ++stream;
     }
   }

@@ -21,8 +21,8 @@ CpuLinear::CpuLinear(const core::LinearWeights& weights, Activations activations
 }
 
 int64_t CpuLinear::packed_bytes() const {
-  return static_cast<int64_t>(weights_.size() + zeros_.size() +
-                              (scales_.size() + offsets_.size() + bias_.size()) * sizeof(float));
+  return static_cast<int64_t>(weights_.size() + zeros_.size() + scales_.size() + offsets_.size() +
+                              bias_.size() * sizeof(float));
 }
 
 void CpuLinear::pack_dense(const core::LinearWeights& weights, DType dtype, core::ThreadPool& pool) {
@@ -73,6 +73,14 @@ void pack_codes(const uint8_t* codes, int64_t count, int64_t columns, int bits, 
   }
 }
 
+void put_number(float value, bool half, int64_t index, std::byte* numbers) {
+  if (half) {
+    reinterpret_cast<uint16_t*>(numbers)[index] = core::float_to_half(value);
+  } else {
+    reinterpret_cast<float*>(numbers)[index] = value;
+  }
+}
+
 /// Rows that are unpacked at a time: their codes, a byte each, should stay in a core's cache.
 int64_t block_tiles(int64_t columns) {
   constexpr int64_t kBytes = 256 * 1024;
@@ -92,13 +100,15 @@ void CpuLinear::pack_quantized(const core::QuantizedMatrix& weights, core::Threa
   group_size_ = weights.group_size;
   const core::QuantizedTensor first_row = weights.read_rows(0, 1);
   column_input_ = first_row.column_input;
+  half_numbers_ = weights.half_numbers;
   const int64_t values = tiles() * (in_features_ / group_size_) * kLanes;
+  const int64_t number_bytes = half_numbers_ ? sizeof(uint16_t) : sizeof(float);
   weights_ = core::Buffer<std::byte>(tiles() * in_features_ * kLanes * bits_ / 8);
-  scales_ = core::Buffer<float>(values);
+  scales_ = core::Buffer<std::byte>(values * number_bytes);
   if (first_row.offsets.empty()) {
     zeros_ = core::Buffer<uint8_t>(values);
   } else {
-    offsets_ = core::Buffer<float>(values);
+    offsets_ = core::Buffer<std::byte>(values * number_bytes);
   }
   const int64_t step = block_tiles(in_features_);
   pool.each((tiles() + step - 1) / step, [&](int64_t block) {
@@ -119,11 +129,11 @@ void CpuLinear::pack_tiles(const core::QuantizedTensor& rows, int64_t first_tile
   for (int64_t row = 0; row < rows.out_features; ++row) {
     for (int64_t group = 0; group < groups; ++group) {
       const int64_t index = ((first_tile + row / kLanes) * groups + group) * kLanes + row % kLanes;
-      scales_[index] = rows.scales[row * groups + group];
+      put_number(rows.scales[row * groups + group], half_numbers_, index, scales_.data());
       if (rows.offsets.empty()) {
         zeros_[index] = rows.zeros[row * groups + group];
       } else {
-        offsets_[index] = rows.offsets[row * groups + group];
+        put_number(rows.offsets[row * groups + group], half_numbers_, index, offsets_.data());
       }
     }
   }
@@ -139,7 +149,8 @@ void CpuLinear::multiply(int64_t first_tile, int64_t end_tile, const float* x, c
                                         offsets_.data(),
                                         out_features_,
                                         in_features_,
-                                        group_size_};
+                                        group_size_,
+                                        half_numbers_};
     const auto multiply_quantized = bits_ == 4 ? kernels.multiply_int4 : kernels.multiply_int8;
     multiply_quantized(tiles, first_tile, end_tile, rounded, tokens, y, y_stride);
   } else {

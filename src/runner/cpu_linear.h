@@ -47,9 +47,10 @@ class CpuLinear {
   int bits_ = 0;
   core::DType dense_dtype_ = core::DType::kF32;
   core::Buffer<std::byte> weights_;  ///< dense tiles, or codes
-  core::Buffer<float> scales_;
+  bool half_numbers_ = false;        ///< scales and offsets are fp16, else fp32
+  core::Buffer<std::byte> scales_;
   core::Buffer<uint8_t> zeros_;
-  core::Buffer<float> offsets_;
+  core::Buffer<std::byte> offsets_;
   std::vector<int32_t> column_input_;
   std::vector<float> bias_;
 };

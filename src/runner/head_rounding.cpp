@@ -54,7 +54,8 @@ core::LinearWeights round_head(const model::Decoder& decoder, const HeadGroups& 
     core::round_groups(weights, zeros, name, 0, rounded);
     return rounded;
   };
-  return {core::QuantizedMatrix{head.out_features(), head.in_features(), groups.bits, groups.size, read_rows},
+  return {core::QuantizedMatrix{head.out_features(), head.in_features(), groups.bits, groups.size,
+                                /*half_numbers=*/true, read_rows},
           head.bias};
 }
 

@@ -79,11 +79,11 @@ TEST(MeasureSpeed, TimesEveryTestInEveryRepetition) {
 
 TEST(MeasureSpeed, CountsTheBytesThatOneTokenReads) {
   SmallSynthetic runner("phi-3-mini");
-  // 4-bit codes, an fp32 scale and a zero point of a byte for each group of 128; two fp32 norms a layer; the head in
+  // 4-bit codes, an fp16 scale and a zero point of a byte for each group of 128; two fp32 norms a layer; the head in
   // fp16 and tiles of 16 rows.
   const int64_t linears = 2 * (256 * 384 + 256 * 256 + 256 * 768 + 384 * 256);
   const int64_t norms = 2 * 2 * 256;
-  EXPECT_EQ(runner->bytes_per_token(), linears / 2 + linears / 128 * 5 + norms * 4 + 304 * 256 * 2);
+  EXPECT_EQ(runner->bytes_per_token(), linears / 2 + linears / 128 * 3 + norms * 4 + 304 * 256 * 2);
   const SpeedMeasurement found = measure_speed(*runner, kShort, {}, {});
   const auto weights = static_cast<double>(runner->bytes_per_token());
   EXPECT_EQ(found.tests[0].bytes_per_token, 0);

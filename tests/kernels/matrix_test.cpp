@@ -81,6 +81,8 @@ struct QuantizedCase {
   std::vector<float> scales;
   std::vector<uint8_t> zeros;
   std::vector<float> offsets;
+  std::vector<uint16_t> half_scales;
+  std::vector<uint16_t> half_offsets;
   int bits;
   int64_t rows;
   int64_t columns;
@@ -92,7 +94,26 @@ struct QuantizedCase {
             with_offsets ? offsets.data() : nullptr,
             rows,
             columns,
-            group_size};
+            group_size,
+            /*half=*/false};
+  }
+  /// The same with scales and offsets rounded to fp16; `expected` has them in fp32 again.
+  QuantizedTiles half_tiles(bool with_offsets, QuantizedCase& expected) {
+    expected = *this;
+    const auto round = [](std::vector<float>& numbers, std::vector<uint16_t>& halves) {
+      halves.clear();
+      for (float& number : numbers) {
+        halves.push_back(core::float_to_half(number));
+        number = core::half_to_float(halves.back());
+      }
+    };
+    round(expected.scales, half_scales);
+    round(expected.offsets, half_offsets);
+    QuantizedTiles result = tiles(with_offsets);
+    result.scales = half_scales.data();
+    if (with_offsets) result.offsets = half_offsets.data();
+    result.half = true;
+    return result;
   }
   int64_t line_of(int64_t row, int64_t column) const {
     const int64_t step = 32 / bits;
@@ -153,8 +174,9 @@ Activations quantize(const KernelSet& set, const std::vector<float>& x, int64_t 
 TEST_P(MatrixKernels, QuantizedProductsAreTheSameBits) {
   for (const int bits : {4, 8}) {
     for (const int group_size : {16, 32, 64, 128}) {
-      for (const Shape& shape : {Shape{16, 128, 1}, Shape{40, 256, 3}, Shape{100, 384, 9}, Shape{7, 128, 5}}) {
-        const QuantizedCase c =
+      for (const Shape& shape :
+           {Shape{16, 128, 1}, Shape{200, 384, 1}, Shape{40, 256, 3}, Shape{100, 384, 9}, Shape{7, 128, 5}}) {
+        QuantizedCase c =
             make_quantized(bits, shape.rows, shape.columns, group_size, [&](int a, int b) { return random_int(a, b); });
         const auto x = random_floats(shape.tokens * shape.columns, 3.0f);
         const Activations a = quantize(kScalarKernels, x, shape.tokens, shape.columns, group_size);
@@ -166,6 +188,16 @@ TEST_P(MatrixKernels, QuantizedProductsAreTheSameBits) {
           multiply_of(set(), bits)(c.tiles(offsets), 0, tiles_of(shape.rows), a.view(), shape.tokens, actual.data(),
                                    shape.rows);
           expect_same_bits(expected, actual);
+          // fp16 scales and offsets give what the same numbers give in fp32.
+          QuantizedCase same;
+          const QuantizedTiles half = c.half_tiles(offsets, same);
+          multiply_of(kScalarKernels, bits)(same.tiles(offsets), 0, tiles_of(shape.rows), a.view(), shape.tokens,
+                                            expected.data(), shape.rows);
+          for (const KernelSet* kernels : {&kScalarKernels, &set()}) {
+            multiply_of(*kernels, bits)(half, 0, tiles_of(shape.rows), a.view(), shape.tokens, actual.data(),
+                                        shape.rows);
+            expect_same_bits(expected, actual);
+          }
         }
       }
     }

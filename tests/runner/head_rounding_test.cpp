@@ -83,7 +83,7 @@ TEST_P(HeadRoundingTest, BytesPerTokenAreThoseOfTheHeadThatIsHeld) {
   const int64_t weights = 256 * 64;
   const CpuRunner plain(decoder, pool_);
   const int64_t layers = plain.bytes_per_token() - 2 * weights;
-  constexpr int64_t kGroupBytes = 5;  // an fp32 scale and a zero point
+  constexpr int64_t kGroupBytes = 3;  // an fp16 scale and a zero point
   const CpuRunner int8(decoder, pool_, {.head = HeadPrecision::kInt8});
   EXPECT_EQ(int8.bytes_per_token(), layers + weights + weights / 64 * kGroupBytes);
   const CpuRunner int4(decoder, pool_, {.head = HeadPrecision::kInt4});

@@ -102,7 +102,7 @@ core::DenseMatrix Checkpoint::matrix(const std::string& name, int64_t out_featur
   const bool plain_half = stored.view.dtype == DType::kF16 || stored.view.dtype == DType::kBF16;
   const auto& info = core::info_of(stored.view.dtype);
   const int64_t row_bytes = in_features / info.block_elements * info.block_bytes;
-  const auto read_rows = [stored, out_features, in_features, row_bytes](int64_t first, int64_t count, float* out) {
+  const auto read_rows = [stored, in_features, row_bytes](int64_t first, int64_t count, float* out) {
     for (int64_t row = first; row < first + count; ++row, out += in_features) {
       const int64_t source = stored.stored_row(row);
       convert_to_float(stored.view.dtype, stored.view.bytes.data() + source * row_bytes, in_features, out);

@@ -40,7 +40,7 @@ void describe_gguf_linears(Checkpoint& checkpoint) {
     if (!name.ends_with(kSuffix) || stored.view.shape.size() != 2) continue;
     if (!core::is_block_quantized(stored.view.dtype)) continue;
     const BlockLayout layout = block_layout(stored.view.dtype);
-    const auto read_rows = [stored = stored](int64_t first, int64_t count) { return unpack(stored, first, count); };
+    const auto read_rows = [tensor = stored](int64_t first, int64_t count) { return unpack(tensor, first, count); };
     checkpoint.quantized.emplace(name.substr(0, name.size() - kSuffix.size()),
                                  StoredQuantized{{stored.view.shape[0], stored.view.shape[1], layout.bits,
                                                   layout.group_size, layout.half_numbers, read_rows}});

@@ -61,7 +61,14 @@ struct Avx512Vnni {
   static Int int_broadcast(int32_t x) { return _mm512_set1_epi32(x); }
   static Int add_int(Int a, Int b) { return _mm512_add_epi32(a, b); }
   static Int load_int(const uint32_t* x) { return _mm512_loadu_si512(x); }
-  static uint32_t sum_int(Int x) { return static_cast<uint32_t>(_mm512_reduce_add_epi32(x)); }
+  /// Modulo 2^32, which the compiler's own reduction does not promise.
+  static uint32_t sum_int(Int x) {
+    uint32_t lanes[kLanes];
+    _mm512_storeu_si512(lanes, x);
+    uint32_t sum = 0;
+    for (const uint32_t lane : lanes) sum += lane;
+    return sum;
+  }
   static Int int_broadcast_multiply(const uint8_t* zeros, int32_t sum) {
     const __m512i wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(zeros)));
     return _mm512_mullo_epi32(wide, _mm512_set1_epi32(-sum));

@@ -39,9 +39,13 @@ CLI::Option* add_flag(CLI::App& command, const std::string& name, bool& value, c
   return command.add_flag(name, value, help)->envname(environment_name(name));
 }
 
+void add_threads_option(CLI::App& command, int& threads) {
+  add_option(command, "--threads", threads, "Threads; 0: all CPUs this process may use")->check(CLI::Range(0, 1024));
+}
+
 void RunFlags::add_to(CLI::App& command) {
   command.add_option("MODEL", model, kModelHelp)->required();
-  add_option(command, "--threads", threads, "Threads; 0: all CPUs this process may use")->check(CLI::Range(0, 1024));
+  add_threads_option(command, threads);
 }
 
 void PrecisionFlags::add_to(CLI::App& command) {

@@ -34,6 +34,9 @@ CLI::Option* add_flag(CLI::App& command, const std::string& name, bool& value, c
 /// What the help calls MODEL.
 inline constexpr const char* kModelHelp = "Model folder, GGUF file, or name on the hub";
 
+/// --threads of the commands that compute.
+void add_threads_option(CLI::App& command, int& threads);
+
 /// The flags of every command that runs a model.
 struct RunFlags {
   std::filesystem::path model;

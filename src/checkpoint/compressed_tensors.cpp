@@ -139,11 +139,9 @@ core::QuantizedTensor unpack(const Parts& parts, int held_size, int64_t first, i
   const int64_t ins = parts.in_features;
   const std::byte* rows = parts.packed.view.bytes.data() + first * (ins * parts.bits / 8);
   weights.codes.resize(count * ins);
-  std::vector<uint8_t> by_input(parts.order.size());
   for (int64_t out = 0; out < count; ++out) {
-    uint8_t* codes = &weights.codes[out * ins];
-    unpack_codes(rows + out * (ins * parts.bits / 8), ins, parts.bits, by_input.empty() ? codes : by_input.data());
-    for (size_t column = 0; column < by_input.size(); ++column) codes[column] = by_input[parts.order[column]];
+    unpack_ordered(parts.order, &weights.codes[out * ins],
+                   [&](uint8_t* codes) { unpack_codes(rows + out * (ins * parts.bits / 8), ins, parts.bits, codes); });
   }
   weights.scales = read_scales(parts.scale, first * parts.groups, count * parts.groups, parts.origin + ".weight_scale");
   weights.zeros.reserve(weights.scales.size());

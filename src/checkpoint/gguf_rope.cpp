@@ -59,8 +59,8 @@ json make_longrope_scaling(const GgufFile& gguf, const GgufFields& fields, const
   json scaling = {{"type", "longrope"},
                   {"short_factor", read_factors(gguf, kShortFactors, pairs)},
                   {"long_factor", read_factors(gguf, kLongFactors, pairs)}};
-  const double usual = longrope_attention_factor(config["max_position_embeddings"].get<double>(),
-                                                 config["original_max_position_embeddings"].get<double>());
+  const auto original = config["original_max_position_embeddings"].get<double>();
+  const double usual = longrope_attention_factor(config["max_position_embeddings"].get<double>() / original, original);
   if (fields.has("rope.scaling.attn_factor")) {
     const json stated = fields.number("rope.scaling.attn_factor");
     if (std::abs(stated.get<double>() - usual) > 1e-5) scaling["attention_factor"] = stated;

@@ -90,11 +90,9 @@ core::QuantizedTensor unpack(const Parts& parts, const GptqSettings& settings, i
   weights.group_size = static_cast<int>(ins / groups);
   weights.column_input = parts.order;
   weights.codes.resize(count * ins);
-  std::vector<uint8_t> by_input(parts.order.size());
   for (int64_t out = 0; out < count; ++out) {
-    uint8_t* codes = &weights.codes[out * ins];
-    unpack_output(parts, settings.bits, first + out, by_input.empty() ? codes : by_input.data());
-    for (size_t column = 0; column < by_input.size(); ++column) codes[column] = by_input[parts.order[column]];
+    unpack_ordered(parts.order, &weights.codes[out * ins],
+                   [&](uint8_t* codes) { unpack_output(parts, settings.bits, first + out, codes); });
   }
   weights.scales.resize(count * groups);
   weights.zeros.resize(count * groups);

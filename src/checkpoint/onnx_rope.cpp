@@ -126,18 +126,12 @@ std::vector<float> recover_frequencies(const Table& table) {
   return frequencies;
 }
 
-/// theta^(2i / d), the reciprocal of a plain frequency, as transformers computes it.
-float plain_wavelength(double theta, int64_t pair, int64_t pairs) {
-  const auto exponent = static_cast<float>(2 * pair) / static_cast<float>(2 * pairs);
-  return static_cast<float>(core::power(theta, exponent));
-}
-
 /// What the plain frequencies of a theta are divided by: where there is a number that gives the very frequency when
 /// transformers divides by it, that one.
 std::vector<float> divisors_of(const std::vector<float>& frequencies, double theta) {
   std::vector<float> divisors;
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    const float wavelength = plain_wavelength(theta, static_cast<int64_t>(i), std::ssize(frequencies));
+    const float wavelength = rope_wavelength(theta, static_cast<int64_t>(i), 2 * std::ssize(frequencies));
     const float nearest = 1.0f / (frequencies[i] * wavelength);
     divisors.push_back(nearest);
     float below = nearest;
@@ -159,7 +153,7 @@ json describe_one_table(const Table& table, const std::vector<float>& frequencie
   if (!theta) return nullptr;
   bool plain = true;
   for (int64_t i = 0; i < table.pairs() && plain; ++i) {
-    plain = row_against(table, i, 1 / plain_wavelength(*theta, i, table.pairs())) < 0;
+    plain = row_against(table, i, 1 / rope_wavelength(*theta, i, 2 * table.pairs())) < 0;
   }
   if (plain) return {{"rope_theta", *theta}, {"rope_scaling", nullptr}};
   const auto llama3 = find_llama3_parameters(divisors_of(frequencies, *theta), *theta);
@@ -174,8 +168,9 @@ json describe_two_tables(const OnnxRope& rope, float magnitude, const std::vecto
   json scaling = {{"type", "longrope"},
                   {"short_factor", divisors_of(frequencies, kTheta)},
                   {"long_factor", divisors_of(long_frequencies, kTheta)}};
-  const double usual = longrope_attention_factor(config["max_position_embeddings"].get<double>(),
-                                                 static_cast<double>(rope.original_positions));
+  const double usual = longrope_attention_factor(
+      config["max_position_embeddings"].get<double>() / static_cast<double>(rope.original_positions),
+      static_cast<double>(rope.original_positions));
   if (std::fabs(magnitude - usual) > 1e-5) scaling["attention_factor"] = magnitude;
   return {
       {"rope_theta", kTheta}, {"rope_scaling", scaling}, {"original_max_position_embeddings", rope.original_positions}};

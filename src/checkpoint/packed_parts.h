@@ -44,6 +44,16 @@ inline void unpack_codes(const std::byte* packed, int64_t count, int bits, uint8
   for (; i < count; ++i) codes[i] = std::to_integer<uint8_t>(packed[i / 2]) >> (i % 2 * 4) & 15;
 }
 
+/// Has `unpack` write a row's codes in the order of inputs, and puts them into the order of columns where that is
+/// another.
+template <typename Unpack>
+void unpack_ordered(const std::vector<int32_t>& column_input, uint8_t* codes, Unpack unpack) {
+  if (column_input.empty()) return unpack(codes);
+  std::vector<uint8_t> by_input(column_input.size());
+  unpack(by_input.data());
+  for (size_t column = 0; column < by_input.size(); ++column) codes[column] = by_input[column_input[column]];
+}
+
 /// Sets code `place` of a word whose bits there are 0.
 inline void put_packed_code(std::byte* words, int64_t word, int64_t place, int bits, uint8_t code) {
   uint32_t value;

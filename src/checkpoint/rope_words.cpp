@@ -89,8 +89,13 @@ double partial_rotary_factor(int64_t dimensions, int64_t head_dim) {
   return falls_short ? std::nextafter(factor, 1.0) : factor;
 }
 
-double longrope_attention_factor(double context, double original) {
-  return context <= original ? 1.0 : std::sqrt(1 + core::log(context / original) / core::log(original));
+double longrope_attention_factor(double factor, double original) {
+  return factor <= 1 ? 1.0 : std::sqrt(1 + core::log(factor) / core::log(original));
+}
+
+float rope_wavelength(double theta, int64_t pair, int64_t rotary_dim) {
+  const auto exponent = static_cast<float>(2 * pair) / static_cast<float>(rotary_dim);
+  return static_cast<float>(core::power(theta, exponent));
 }
 
 }  // namespace salient::checkpoint

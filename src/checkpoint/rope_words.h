@@ -17,8 +17,12 @@ std::optional<double> find_rope_theta(const std::vector<float>& frequencies);
 /// published models differ in the largest one and the original context.
 std::optional<nlohmann::json> find_llama3_parameters(const std::vector<float>& factors, double theta);
 
-/// cos and sin are multiplied by this in longrope where config.json does not say: Ding et al., "LongRoPE", 2024.
-double longrope_attention_factor(double context, double original);
+/// cos and sin are multiplied by this in longrope where config.json does not say, for a context of `factor` times the
+/// original one: Ding et al., "LongRoPE", 2024.
+double longrope_attention_factor(double factor, double original);
+
+/// theta^(2i / rotary_dim), the reciprocal of a plain frequency, in fp32 as transformers computes it.
+float rope_wavelength(double theta, int64_t pair, int64_t rotary_dim);
 
 /// The share of a head that turns, such that its product with head_dim is `dimensions` when rounded down.
 double partial_rotary_factor(int64_t dimensions, int64_t head_dim);

@@ -59,10 +59,10 @@ class Vocabulary {
     } else {
       add_byte_level();
     }
-    metadata_["tokenizer.ggml.tokens"] = tokens_;
-    metadata_["tokenizer.ggml.token_type"] = types_;
     add_special_ids();
     add_post_processing();
+    metadata_["tokenizer.ggml.tokens"] = tokens_;
+    metadata_["tokenizer.ggml.token_type"] = types_;
     if (const json source = checkpoint_.tokenizer_config.value("chat_template", json()); source.is_string()) {
       metadata_["tokenizer.chat_template"] = source.get<std::string>();
     }
@@ -181,7 +181,6 @@ class Vocabulary {
     const json unknown = stated("unk_token").is_null() ? model_.value("unk_token", json()) : stated("unk_token");
     if (const auto id = add("unknown", unknown); id && sentencepiece_) {
       types_[*id] = static_cast<int32_t>(GgufTokenType::kUnknown);
-      metadata_["tokenizer.ggml.token_type"] = types_;
     }
     // What ends a text, what ends a turn, what ends a message: a file has room for three.
     constexpr std::array<const char*, 3> kEnds = {"eos", "eot", "eom"};

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "checkpoint/rope_words.h"
 #include "core/error.h"
 #include "core/math.h"
 
@@ -15,13 +16,12 @@ int64_t rotary_dim_of(const RopeContext& context) {
   return static_cast<int64_t>(static_cast<double>(context.head_dim) * context.rotary_factor);
 }
 
-/// theta^(2i / rotary_dim), the reciprocal of the plain frequencies, in fp32 as the reference implementation has it.
+/// The reciprocals of the plain frequencies.
 std::vector<float> make_wavelengths(const RopeContext& context) {
   const int64_t rotary_dim = rotary_dim_of(context);
   std::vector<float> wavelengths;
   for (int64_t i = 0; i < rotary_dim / 2; ++i) {
-    const auto exponent = static_cast<float>(2 * i) / static_cast<float>(rotary_dim);
-    wavelengths.push_back(static_cast<float>(core::power(context.theta, exponent)));
+    wavelengths.push_back(checkpoint::rope_wavelength(context.theta, i, rotary_dim));
   }
   return wavelengths;
 }
@@ -98,8 +98,8 @@ void apply_longrope(const ConfigReader& parameters, const RopeContext& context, 
   parameters.has("original_max_position_embeddings");  // the same number again
   const auto original = static_cast<double>(rope.original_positions);
   const double factor = parameters.positive_or("factor", static_cast<double>(context.max_positions) / original);
-  const double magnitude = factor <= 1 ? 1.0 : std::sqrt(1 + core::log(factor) / core::log(original));
-  rope.magnitude = static_cast<float>(parameters.positive_or("attention_factor", magnitude));
+  rope.magnitude = static_cast<float>(
+      parameters.positive_or("attention_factor", checkpoint::longrope_attention_factor(factor, original)));
 }
 
 /// Frequencies that are listed one by one: what a format has that stores tables of cosines and sines.

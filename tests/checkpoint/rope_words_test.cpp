@@ -73,8 +73,8 @@ TEST(RopeWords, SharesOfAHeadGiveTheDimensionsBack) {
 
 /// transformers' configuration of Phi-3 mini 128k: sqrt(1 + ln 32 / ln 4096).
 TEST(RopeWords, AttentionFactorOfLongrope) {
-  EXPECT_NEAR(longrope_attention_factor(131072, 4096), 1.1902380714238083, 1e-12);
-  EXPECT_EQ(longrope_attention_factor(4096, 4096), 1);
+  EXPECT_NEAR(longrope_attention_factor(131072 / 4096, 4096), 1.1902380714238083, 1e-12);
+  EXPECT_EQ(longrope_attention_factor(4096 / 4096, 4096), 1);
 }
 
 }  // namespace

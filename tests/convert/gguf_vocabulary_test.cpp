@@ -118,7 +118,8 @@ TEST_F(GgufVocabulary, OfRealTokenizersGivesTheirGoldens) {
     source.tokenizer_config = {{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"unk_token", "<unk>"}};
     architecture = entry.path().filename().string().starts_with("phi3") ? "phi3" : "llama";
     const text::Tokenizer written = rewrite(source, spec_of(64000));
-    for (const json& golden : tests::read_json(entry.path() / "goldens.json")["cases"]) {
+    const json goldens = tests::read_json(entry.path() / "goldens.json");
+    for (const json& golden : goldens["cases"]) {
       const auto text = golden["text"].get<std::string>();
       EXPECT_EQ(written.encode(text, false), golden["ids"].get<Ids>()) << text;
       EXPECT_EQ(written.encode(text, true), golden["ids_with_special"].get<Ids>()) << text;

@@ -29,7 +29,14 @@ struct Avx2 {
     __m256i a;
     __m256i b;
   };
-  using Codes = Int;
+  template <int Bits>
+  struct Codes {
+    Int parts[8 / Bits];
+  };
+  template <int Bits>
+  struct Inputs {
+    __m256i parts[8 / Bits];
+  };
 
   static Float zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static Float broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -98,46 +105,50 @@ struct Avx2 {
   static Int int_broadcast_multiply(const uint8_t* zeros, int32_t sum) {
     const __m128i bytes = load_128(zeros);
     const __m256i factor = _mm256_set1_epi32(-sum);
-    return {_mm256_mullo_epi32(_mm256_cvtepu8_epi32(bytes), factor),
-            _mm256_mullo_epi32(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)), factor)};
+    return {_mm256_madd_epi16(_mm256_cvtepu8_epi32(bytes), factor),
+            _mm256_madd_epi16(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)), factor)};
   }
   static Float to_float(Int x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
-  static void unpack(const uint8_t* line, Codes& low, Codes& high) {
-    const __m256i mask = _mm256_set1_epi8(15);
+  template <int Bits>
+  static Codes<Bits> load_codes(const uint8_t* line) {
     const __m256i a = load_256(line);
     const __m256i b = load_256(line + 32);
-    low = {_mm256_and_si256(a, mask), _mm256_and_si256(b, mask)};
-    high = {_mm256_and_si256(_mm256_srli_epi16(a, 4), mask), _mm256_and_si256(_mm256_srli_epi16(b, 4), mask)};
+    if constexpr (Bits == 8) {
+      const __m256i sign = _mm256_set1_epi8(-128);
+      return {{{_mm256_xor_si256(a, sign), _mm256_xor_si256(b, sign)}}};
+    } else {
+      const __m256i mask = _mm256_set1_epi8(15);
+      return {{{_mm256_and_si256(a, mask), _mm256_and_si256(b, mask)},
+               {_mm256_and_si256(_mm256_srli_epi16(a, 4), mask), _mm256_and_si256(_mm256_srli_epi16(b, 4), mask)}}};
+    }
+  }
+  template <int Bits>
+  static Inputs<Bits> load_inputs(const int8_t* values) {
+    Inputs<Bits> inputs;
+    for (int part = 0; part < 8 / Bits; ++part) {
+      int32_t four;
+      __builtin_memcpy(&four, values + 4 * part, 4);
+      inputs.parts[part] = _mm256_set1_epi32(four);
+    }
+    return inputs;
+  }
+  static __m256i add_pairs(__m256i sum, __m256i pairs) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
   /// Two products of at most 15 * 127 fit int16 four times over, so low and high are added before widening.
-  static __m256i add_products(__m256i sum, __m256i low, __m256i high, __m256i low_values, __m256i high_values) {
-    const __m256i pairs =
-        _mm256_add_epi16(_mm256_maddubs_epi16(low, low_values), _mm256_maddubs_epi16(high, high_values));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  }
-  static Int accumulate(Int sum, Codes low, Codes high, const int8_t* values) {
-    int32_t four;
-    __builtin_memcpy(&four, values, 4);
-    const __m256i low_values = _mm256_set1_epi32(four);
-    __builtin_memcpy(&four, values + 4, 4);
-    const __m256i high_values = _mm256_set1_epi32(four);
-    return {add_products(sum.a, low.a, high.a, low_values, high_values),
-            add_products(sum.b, low.b, high.b, low_values, high_values)};
-  }
-  static Codes load_codes(const uint8_t* line) {
-    const __m256i sign = _mm256_set1_epi8(-128);
-    return {_mm256_xor_si256(load_256(line), sign), _mm256_xor_si256(load_256(line + 32), sign)};
+  static Int accumulate(Int sum, const Codes<4>& codes, const Inputs<4>& inputs) {
+    const auto pairs = [&](__m256i low, __m256i high) {
+      return _mm256_add_epi16(_mm256_maddubs_epi16(low, inputs.parts[0]), _mm256_maddubs_epi16(high, inputs.parts[1]));
+    };
+    return {add_pairs(sum.a, pairs(codes.parts[0].a, codes.parts[1].a)),
+            add_pairs(sum.b, pairs(codes.parts[0].b, codes.parts[1].b))};
   }
   /// |code| * (value with the code's sign): two products of at most 128 * 127 fit int16.
-  static __m256i add_products(__m256i sum, __m256i codes, __m256i values) {
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(values, codes));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  }
-  static Int accumulate(Int sum, Codes codes, const int8_t* values) {
-    int32_t four;
-    __builtin_memcpy(&four, values, 4);
-    const __m256i all = _mm256_set1_epi32(four);
-    return {add_products(sum.a, codes.a, all), add_products(sum.b, codes.b, all)};
+  static Int accumulate(Int sum, const Codes<8>& codes, const Inputs<8>& inputs) {
+    const auto pairs = [&](__m256i numbers) {
+      return _mm256_maddubs_epi16(_mm256_abs_epi8(numbers), _mm256_sign_epi8(inputs.parts[0], numbers));
+    };
+    return {add_pairs(sum.a, pairs(codes.parts[0].a)), add_pairs(sum.b, pairs(codes.parts[0].b))};
   }
   static int32_t narrow_int8(Float integral, int8_t* out) {
     float lanes[kLanes];

@@ -13,9 +13,10 @@
 ///     power_of_two (2^n of an integral n), zero_below(value, x, limit) = value where x >= limit, else 0;
 ///   Int: 16 int32 lanes, with int_broadcast(x), int_broadcast_multiply(zeros, sum) = -zeros[lane] * sum, add_int,
 ///     to_float, load_int, sum_int(x), the sum of its lanes modulo 2^32;
-///   Codes: the codes of 4 columns, with unpack(line, low, high) for 4 bits, load_codes(line) for 8 bits, and
-///     accumulate(sum, low, high, values) = sum + products with the line's 8 activations, and
-///     accumulate(sum, codes, values) = sum + products of (code - kCodeBias) with the line's 4 activations;
+///   Codes<Bits>: a line of codes, with load_codes<Bits>(line); Inputs<Bits>: its 8 (4 bits) or 4 (8 bits) activations
+///   in
+///     every lane, with load_inputs<Bits>(values); accumulate(sum, codes, inputs) = sum + products of the codes, 8-bit
+///     ones less kCodeBias, with the activations;
 ///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns their sum;
 ///   the register blocking: kDenseTokens, kDenseTiles, kQuantizedTokens, kQuantizedTiles, kLoneTokenTiles, kAttendRows,
 ///     kAttendBlocks.
@@ -173,25 +174,16 @@ struct VectorKernels {
     const int lines = group_size * Bits / 32;
     constexpr int kColumns = 32 / Bits;
     for (int line = 0; line < lines; ++line) {
+      typename V::template Codes<Bits> line_codes[Tiles];
       for (int i = 0; i < Tiles; ++i) {
         // A lone token streams through memory: each tile is a stream of its own, which the processor's prefetcher
         // would leave at the end of every page.
         if constexpr (Tokens == 1) __builtin_prefetch(codes[i] + line * 64 + kPrefetchBytes);
-        typename V::Codes low;
-        typename V::Codes high;
-        if constexpr (Bits == 4) {
-          V::unpack(codes[i] + line * 64, low, high);
-        } else {
-          low = V::load_codes(codes[i] + line * 64);
-        }
-        for (int t = 0; t < Tokens; ++t) {
-          const int8_t* line_values = values + t * columns + line * kColumns;
-          if constexpr (Bits == 4) {
-            dots[t][i] = V::accumulate(dots[t][i], low, high, line_values);
-          } else {
-            dots[t][i] = V::accumulate(dots[t][i], low, line_values);
-          }
-        }
+        line_codes[i] = V::template load_codes<Bits>(codes[i] + line * 64);
+      }
+      for (int t = 0; t < Tokens; ++t) {
+        const auto inputs = V::template load_inputs<Bits>(values + t * columns + line * kColumns);
+        for (int i = 0; i < Tiles; ++i) dots[t][i] = V::accumulate(dots[t][i], line_codes[i], inputs);
       }
     }
   }

@@ -16,7 +16,7 @@ struct Avx512Vnni {
   static constexpr int kQuantizedTiles = 4;
   static constexpr int kLoneTokenTiles = 4;
   static constexpr int kCodeBias = 0;
-  static constexpr int kAttendRows = 4;
+  static constexpr int kAttendRows = 6;
   static constexpr int kAttendBlocks = 4;
 
   using Float = __m512;
@@ -63,6 +63,19 @@ struct Avx512Vnni {
   }
   static Float zero_below(Float value, Float x, float limit) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(limit), _CMP_GE_OQ), value);
+  }
+
+  static float sum_lanes(Float a) {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  static float max_lanes(Float a) {
+    const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
   }
 
   static Int int_broadcast(int32_t x) { return _mm512_set1_epi32(x); }

@@ -18,6 +18,8 @@
 ///     every lane, with load_inputs<Bits>(values); accumulate(sum, codes, inputs) = sum + products of the codes, 8-bit
 ///     ones less kCodeBias, with the activations;
 ///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns their sum;
+///   where instructions serve it better than memory, sum_lanes(Float) in the order of the one below, and
+///   max_lanes(Float);
 ///   the register blocking: kDenseTokens, kDenseTiles, kQuantizedTokens, kQuantizedTiles, kLoneTokenTiles, kAttendRows,
 ///     kAttendBlocks.
 /// Nothing here may call an inline function of the standard library: the linker could keep the copy compiled with
@@ -49,6 +51,7 @@ struct VectorKernels {
   }
 
   static float sum_lanes(Float value) {
+    if constexpr (requires { V::sum_lanes(value); }) return V::sum_lanes(value);
     float lanes[kLanes];
     V::store(lanes, value);
     for (int half = kLanes / 2; half > 0; half /= 2) {
@@ -58,6 +61,7 @@ struct VectorKernels {
   }
 
   static float max_lanes(Float value) {
+    if constexpr (requires { V::max_lanes(value); }) return V::max_lanes(value);
     float lanes[kLanes];
     V::store(lanes, value);
     float largest = lanes[0];

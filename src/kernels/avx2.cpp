@@ -15,7 +15,6 @@ struct Avx2 {
   static constexpr int kDenseTiles = 1;
   static constexpr int kQuantizedTokens = 2;
   static constexpr int kQuantizedTiles = 1;
-  static constexpr int kLoneTokenTiles = 2;
   /// 8-bit codes are multiplied as signed numbers, code - 128: two products of 255 * 127 would not fit int16.
   static constexpr int kCodeBias = 128;
   static constexpr int kAttendRows = 2;

@@ -14,7 +14,6 @@ struct Avx512Vnni {
   static constexpr int kDenseTiles = 4;
   static constexpr int kQuantizedTokens = 4;
   static constexpr int kQuantizedTiles = 4;
-  static constexpr int kLoneTokenTiles = 4;
   static constexpr int kCodeBias = 0;
   static constexpr int kAttendRows = 6;
   static constexpr int kAttendBlocks = 4;

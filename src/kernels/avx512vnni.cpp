@@ -126,10 +126,10 @@ struct Avx512Vnni {
     for (int part = 0; part < 8 / Bits; ++part) add_products(sum, codes.parts[part], inputs.parts[part]);
     return sum;
   }
-  static int32_t narrow_int8(Float integral, int8_t* out) {
+  static Int narrow_int8(Float integral, int8_t* out) {
     const __m512i wide = _mm512_cvtps_epi32(integral);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_cvtepi32_epi8(wide));
-    return _mm512_reduce_add_epi32(wide);
+    return wide;
   }
 };
 

@@ -17,7 +17,7 @@
 ///   in
 ///     every lane, with load_inputs<Bits>(values); accumulate(sum, codes, inputs) = sum + products of the codes, 8-bit
 ///     ones less kCodeBias, with the activations;
-///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns their sum;
+///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns them as Int;
 ///   where instructions serve it better than memory, sum_lanes(Float) in the order of the one below, and
 ///   max_lanes(Float);
 ///   the register blocking: kDenseTokens, kDenseTiles, kQuantizedTokens, kQuantizedTiles, kAttendRows,
@@ -342,12 +342,13 @@ struct VectorKernels {
       }
       const float largest = max_lanes(magnitudes);
       const Float inverse = V::broadcast(largest > 0.0f ? 127.0f / largest : 0.0f);
-      int32_t sum = 0;
+      typename V::Int sum = V::int_broadcast(0);
       for (int i = 0; i < group_size; i += kLanes) {
-        sum += V::narrow_int8(V::round(V::multiply(V::load(inputs + i), inverse)), values + group * group_size + i);
+        const Float rounded = V::round(V::multiply(V::load(inputs + i), inverse));
+        sum = V::add_int(sum, V::narrow_int8(rounded, values + group * group_size + i));
       }
       scales[group] = largest / 127.0f;
-      sums[group] = sum;
+      sums[group] = static_cast<int32_t>(V::sum_int(sum));
     }
   }
 

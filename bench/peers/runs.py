@@ -69,8 +69,9 @@ class Pinner:
             pass
 
 
-def run(command, cpus, log):
-    """Runs a command on these CPUs to its end. Fails with what it wrote on standard error, which goes to `log`."""
+def run(command, cpus, log, pin=True):
+    """Runs a command on these CPUs to its end, its busy threads pinned unless it does that itself. Fails with what it
+    wrote on standard error, which goes to `log`."""
     before = os.times()
     busy_before = machine_busy_seconds()
     with tempfile.TemporaryFile("w+") as output, open(log, "w+", encoding="utf-8") as errors:
@@ -78,7 +79,8 @@ def run(command, cpus, log):
                                    stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
         pinner = Pinner(process.pid, cpus)
         while process.poll() is None:
-            pinner.look()
+            if pin:
+                pinner.look()
             time.sleep(POLL_SECONDS)
         busy = machine_busy_seconds() - busy_before
         after = os.times()
@@ -91,3 +93,14 @@ def run(command, cpus, log):
     own = sum(after[:4]) - sum(before[:4])
     elapsed = after.elapsed - before.elapsed
     return Run(text, max(0.0, 100 * (busy - own) / (elapsed * os.cpu_count())))
+
+
+def load(command):
+    """Seconds that a command takes, and bytes of memory at most."""
+    start = time.monotonic()
+    process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {status}")
+    return time.monotonic() - start, usage.ru_maxrss * 1024

@@ -48,7 +48,8 @@ class Peer:
         if self.script:
             measured = Measured(answer["prefill"], answer["decode"], answer["load"], answer["memory"])
         else:
-            one_token = [models.SALIENT, "generate", file, "--prompt", "x", "--max-tokens", 1, "--threads", given.threads]
+            one_token = [models.SALIENT, "generate", file, "--prompt", "x", "--max-tokens", 1, "--threads",
+                         given.threads]
             measured = Measured(*(test["tokens_per_second"] for test in answer), *runs.load(one_token))
         return measured, found.foreign_percent
 

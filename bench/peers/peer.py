@@ -28,8 +28,8 @@ def seconds(work):
 
 
 class Load:
-    """What a program took until its first token: seconds, and bytes of memory at most, Python's included. Made before the
-    model is opened."""
+    """What a program took until its first token: seconds, and bytes of memory at most, Python's included. Made before
+    the model is opened."""
 
     def __init__(self):
         self.start = time.perf_counter()

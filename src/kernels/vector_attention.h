@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/vector_kernels.h"
+#include "kernels/vector_statistics.h"
 
 namespace salient::kernels {
 
@@ -209,6 +210,7 @@ struct VectorAttention {
 template <typename V>
 constexpr KernelSet make_kernel_set(const char* name) {
   using K = VectorKernels<V>;
+  using Statistics = VectorStatistics<V>;
   return {
       .name = name,
       .multiply_f32 = K::template multiply_dense<typename K::Fp32>,
@@ -230,9 +232,9 @@ constexpr KernelSet make_kernel_set(const char* name) {
       .to_half = K::to_half,
       .add = K::add,
       .maximum = K::maximum,
-      .sum_exp = K::sum_exp,
-      .divergence = K::divergence,
-      .sum_words = K::sum_words,
+      .sum_exp = Statistics::sum_exp,
+      .divergence = Statistics::divergence,
+      .sum_words = Statistics::sum_words,
   };
 }
 

@@ -50,7 +50,7 @@ class Peer:
         else:
             one_token = [models.SALIENT, "generate", file, "--prompt", "x", "--max-tokens", 1, "--threads",
                          given.threads]
-            measured = Measured(*(test["tokens_per_second"] for test in answer), *runs.load(one_token))
+            measured = Measured(*(test["tokens_per_second"] for test in answer), *runs.load(one_token, given.cpus))
         return measured, found.foreign_percent
 
     def version(self):

@@ -69,14 +69,17 @@ class Pinner:
             pass
 
 
+def on_cpus(command, cpus):
+    return ["taskset", "--cpu-list", ",".join(map(str, cpus)), *map(str, command)]
+
+
 def run(command, cpus, log, pin=True):
     """Runs a command on these CPUs to its end, its busy threads pinned unless it does that itself. Fails with what it
     wrote on standard error, which goes to `log`."""
     before = os.times()
     busy_before = machine_busy_seconds()
     with tempfile.TemporaryFile("w+") as output, open(log, "w+", encoding="utf-8") as errors:
-        process = subprocess.Popen(["taskset", "--cpu-list", ",".join(map(str, cpus)), *map(str, command)],
-                                   stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+        process = subprocess.Popen(on_cpus(command, cpus), stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
         pinner = Pinner(process.pid, cpus)
         while process.poll() is None:
             if pin:
@@ -95,10 +98,10 @@ def run(command, cpus, log, pin=True):
     return Run(text, max(0.0, 100 * (busy - own) / (elapsed * os.cpu_count())))
 
 
-def load(command):
-    """Seconds that a command takes, and bytes of memory at most."""
+def load(command, cpus):
+    """Seconds that a command takes on these CPUs, and bytes of memory at most."""
     start = time.monotonic()
-    process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    process = subprocess.Popen(on_cpus(command, cpus), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:

@@ -11,12 +11,12 @@
 ///     load_bfloat16, load_int8, add, subtract, multiply, divide,
 ///     fma(a, b, c) = a * b + c, negate, absolute, maximum (b where a is not above it), round (ties to even),
 ///     power_of_two (2^n of an integral n), zero_below(value, x, limit) = value where x >= limit, else 0;
-///   Int: 16 int32 lanes, with int_broadcast(x), int_broadcast_multiply(zeros, sum) = -zeros[lane] * sum, add_int,
-///     to_float, load_int, sum_int(x), the sum of its lanes modulo 2^32;
-///   Codes<Bits>: a line of codes, with load_codes<Bits>(line); Inputs<Bits>: its 8 (4 bits) or 4 (8 bits) activations
-///   in
-///     every lane, with load_inputs<Bits>(values); accumulate(sum, codes, inputs) = sum + products of the codes, 8-bit
-///     ones less kCodeBias, with the activations;
+///   Int: 16 int32 lanes, with int_broadcast(x), int_broadcast_multiply(zeros, sum) = -zeros[lane] * sum of
+///     a |sum| that fits int16 (256 activations of 127 do), add_int, to_float, load_int, sum_int(x), the sum of its
+///     lanes modulo 2^32;
+///   Codes<Bits>: a line of codes, with load_codes<Bits>(line); Inputs<Bits>: its 8 (4 bits) or 4 (8 bits)
+///     activations in every lane, with load_inputs<Bits>(values); accumulate(sum, codes, inputs) = sum + products of
+///     the codes, 8-bit ones less kCodeBias, with the activations;
 ///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns them as Int;
 ///   where instructions serve it better than memory, sum_lanes(Float) in the order of the one below, and
 ///   max_lanes(Float);

@@ -25,7 +25,7 @@ class CpuKvCache : public PagePool {
   int32_t allocate() override;
   void release(int32_t page) noexcept override { free_.push_back(page); }
 
-  std::byte* page(int32_t id) { return pages_[id].data(); }
+  std::byte* page(int32_t id) { return pages_[id]; }
   /// Where the keys of a layer's head start in a page, in numbers; its values follow.
   int64_t key_offset(int64_t layer, int64_t head) const {
     return (layer * kv_heads_ + head) * 2 * kernels::kPageKeys * numbers_per_token();
@@ -48,7 +48,11 @@ class CpuKvCache : public PagePool {
   int64_t kv_heads_;
   int64_t head_dim_;
   core::DType dtype_;
-  std::vector<core::Buffer<std::byte>> pages_;
+  /// Allocated at once, so that small pages lie in the system's huge ones.
+  static constexpr int64_t kSlabBytes = int64_t{8} << 20;
+
+  std::vector<core::Buffer<std::byte>> slabs_;
+  std::vector<std::byte*> pages_;
   std::vector<int32_t> free_;
 };
 

@@ -51,12 +51,9 @@ CpuKvCache::CpuKvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, core:
 
 int32_t CpuKvCache::allocate() {
   if (free_.empty()) {
-    const int64_t page_bytes = kernels::kPageKeys * bytes_per_token();
-    const int64_t count = std::max<int64_t>(kSlabBytes / page_bytes, 1);
-    free_.reserve(pages_.size() + count);  // so that release cannot fail
-    core::Buffer<std::byte>& slab = slabs_.emplace_back(count * page_bytes);
-    for (int64_t i = count - 1; i >= 0; --i) free_.push_back(static_cast<int32_t>(std::ssize(pages_) + i));
-    for (int64_t i = 0; i < count; ++i) pages_.push_back(slab.data() + i * page_bytes);
+    free_.reserve(pages_.size() + 1);  // so that release cannot fail
+    pages_.push_back(arena_.allocate<std::byte>(kernels::kPageKeys * bytes_per_token()));
+    return static_cast<int32_t>(pages_.size() - 1);
   }
   const int32_t page = free_.back();
   free_.pop_back();

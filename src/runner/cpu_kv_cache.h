@@ -2,9 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
-#include "core/buffer.h"
+#include "core/arena.h"
 #include "core/dtype.h"
 #include "kernels/kernels.h"
 #include "runner/sequence.h"
@@ -25,7 +26,7 @@ class CpuKvCache : public PagePool {
   int32_t allocate() override;
   void release(int32_t page) noexcept override { free_.push_back(page); }
 
-  std::byte* page(int32_t id) { return pages_[id]; }
+  std::byte* page(int32_t id) { return pages_[id].data(); }
   /// Where the keys of a layer's head start in a page, in numbers; its values follow.
   int64_t key_offset(int64_t layer, int64_t head) const {
     return (layer * kv_heads_ + head) * 2 * kernels::kPageKeys * numbers_per_token();
@@ -48,11 +49,8 @@ class CpuKvCache : public PagePool {
   int64_t kv_heads_;
   int64_t head_dim_;
   core::DType dtype_;
-  /// Allocated at once, so that small pages lie in the system's huge ones.
-  static constexpr int64_t kSlabBytes = int64_t{8} << 20;
-
-  std::vector<core::Buffer<std::byte>> slabs_;
-  std::vector<std::byte*> pages_;
+  core::Arena arena_{size_t{8} << 20};
+  std::vector<std::span<std::byte>> pages_;
   std::vector<int32_t> free_;
 };
 

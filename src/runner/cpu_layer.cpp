@@ -6,24 +6,25 @@ namespace salient::runner {
 
 namespace {
 
-std::optional<CpuLinear> pack_gate(const core::LinearWeights& gate, Activations activations, core::ThreadPool& pool) {
+std::optional<CpuLinear> pack_gate(const core::LinearWeights& gate, Activations activations, core::ThreadPool& pool,
+                                   core::Arena& arena) {
   if (gate.out_features() == 0) return std::nullopt;
-  return CpuLinear(gate, activations, pool);
+  return CpuLinear(gate, activations, pool, arena);
 }
 
 }  // namespace
 
 CpuLayer::CpuLayer(const model::DecoderLayer& layer, const model::LayerAttention& attention_kind,
-                   Activations activations, core::ThreadPool& pool)
+                   Activations activations, core::ThreadPool& pool, core::Arena& arena)
     : attention(attention_kind),
       norms(layer.norms),
-      query(layer.query, activations, pool),
-      key(layer.key, activations, pool),
-      value(layer.value, activations, pool),
-      output(layer.output, activations, pool),
-      gate(pack_gate(layer.gate, activations, pool)),
-      up(layer.up, activations, pool),
-      down(layer.down, activations, pool) {}
+      query(layer.query, activations, pool, arena),
+      key(layer.key, activations, pool, arena),
+      value(layer.value, activations, pool, arena),
+      output(layer.output, activations, pool, arena),
+      gate(pack_gate(layer.gate, activations, pool, arena)),
+      up(layer.up, activations, pool, arena),
+      down(layer.down, activations, pool, arena) {}
 
 int64_t CpuLayer::packed_bytes() const {
   int64_t bytes = gate ? gate->packed_bytes() : 0;

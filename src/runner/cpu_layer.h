@@ -15,10 +15,10 @@
 
 namespace salient::runner {
 
-/// One decoder layer packed for the CPU.
+/// One decoder layer packed for the CPU, in memory of an arena, which must outlive it.
 struct CpuLayer {
   CpuLayer(const model::DecoderLayer& layer, const model::LayerAttention& attention_kind, Activations activations,
-           core::ThreadPool& pool);
+           core::ThreadPool& pool, core::Arena& arena);
 
   model::LayerAttention attention;
   model::LayerNorms norms;

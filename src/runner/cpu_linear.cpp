@@ -10,13 +10,14 @@ namespace salient::runner {
 using core::DType;
 using kernels::kLanes;
 
-CpuLinear::CpuLinear(const core::LinearWeights& weights, Activations activations, core::ThreadPool& pool)
+CpuLinear::CpuLinear(const core::LinearWeights& weights, Activations activations, core::ThreadPool& pool,
+                     core::Arena& arena)
     : out_features_(weights.out_features()), in_features_(weights.in_features()), bias_(weights.bias) {
   const core::QuantizedMatrix* quantized = weights.quantized();
   if (quantized && activations == Activations::kInt8) {
-    pack_quantized(*quantized, pool);
+    pack_quantized(*quantized, pool, arena);
   } else {
-    pack_dense(weights, quantized ? DType::kF32 : std::get<core::DenseMatrix>(weights.matrix).dtype, pool);
+    pack_dense(weights, quantized ? DType::kF32 : std::get<core::DenseMatrix>(weights.matrix).dtype, pool, arena);
   }
 }
 
@@ -25,10 +26,11 @@ int64_t CpuLinear::packed_bytes() const {
                               bias_.size() * sizeof(float));
 }
 
-void CpuLinear::pack_dense(const core::LinearWeights& weights, DType dtype, core::ThreadPool& pool) {
+void CpuLinear::pack_dense(const core::LinearWeights& weights, DType dtype, core::ThreadPool& pool,
+                           core::Arena& arena) {
   dense_dtype_ = dtype;
   const int64_t element_bytes = core::info_of(dtype).block_bytes;
-  weights_ = core::Buffer<std::byte>(tiles() * in_features_ * kLanes * element_bytes);
+  weights_ = arena.allocate<std::byte>(tiles() * in_features_ * kLanes * element_bytes);
   pool.split(tiles(), [&](int64_t begin, int64_t end) {
     std::vector<float> rows(kLanes * in_features_);
     for (int64_t tile = begin; tile < end; ++tile) {
@@ -89,7 +91,7 @@ int64_t block_tiles(int64_t columns) {
 
 }  // namespace
 
-void CpuLinear::pack_quantized(const core::QuantizedMatrix& weights, core::ThreadPool& pool) {
+void CpuLinear::pack_quantized(const core::QuantizedMatrix& weights, core::ThreadPool& pool, core::Arena& arena) {
   if ((weights.bits != 4 && weights.bits != 8) || weights.group_size % 16 != 0 || weights.group_size > 256) {
     core::fail(
         core::ErrorKind::kUnsupported,
@@ -103,12 +105,12 @@ void CpuLinear::pack_quantized(const core::QuantizedMatrix& weights, core::Threa
   half_numbers_ = weights.half_numbers;
   const int64_t values = tiles() * (in_features_ / group_size_) * kLanes;
   const int64_t number_bytes = half_numbers_ ? sizeof(uint16_t) : sizeof(float);
-  weights_ = core::Buffer<std::byte>(tiles() * in_features_ * kLanes * bits_ / 8);
-  scales_ = core::Buffer<std::byte>(values * number_bytes);
+  weights_ = arena.allocate<std::byte>(tiles() * in_features_ * kLanes * bits_ / 8);
+  scales_ = arena.allocate<std::byte>(values * number_bytes);
   if (first_row.offsets.empty()) {
-    zeros_ = core::Buffer<uint8_t>(values);
+    zeros_ = arena.allocate<uint8_t>(values);
   } else {
-    offsets_ = core::Buffer<std::byte>(values * number_bytes);
+    offsets_ = arena.allocate<std::byte>(values * number_bytes);
   }
   const int64_t step = block_tiles(in_features_);
   pool.each((tiles() + step - 1) / step, [&](int64_t block) {

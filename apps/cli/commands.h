@@ -8,6 +8,7 @@ namespace salient::cli {
 // reports failure by throwing core::Error.
 void add_pull(CLI::App& program);
 void add_models(CLI::App& program);
+void add_devices(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_quantize(CLI::App& program);
 void add_export(CLI::App& program);

@@ -32,6 +32,7 @@ int run(int argc, char** argv) {
                   fmt::join(salient::kernels::kernel_names(), "|")));
   salient::cli::add_pull(program);
   salient::cli::add_models(program);
+  salient::cli::add_devices(program);
   salient::cli::add_inspect(program);
   salient::cli::add_quantize(program);
   salient::cli::add_export(program);

@@ -98,16 +98,20 @@ std::shared_ptr<const model::Decoder> open_decoder(const std::filesystem::path& 
   return std::make_shared<model::Decoder>(std::move(checkpoint));
 }
 
+/// A scale in fp16 and a zero point.
+constexpr uint64_t kRoundedGroupBytes = 3;
+
 uint64_t resident_bytes(const model::Decoder& decoder, runner::HeadPrecision head) {
   const checkpoint::Checkpoint& checkpoint = decoder.checkpoint();
-  const auto grouped = [](uint64_t elements, int bits, int group_size) {
-    constexpr uint64_t kGroupBytes = 8;  // a scale and a zero point or offset
-    return elements * static_cast<uint64_t>(bits) / 8 + elements / static_cast<uint64_t>(group_size) * kGroupBytes;
+  const auto grouped = [](uint64_t elements, int bits, int group_size, uint64_t group_bytes) {
+    return elements * static_cast<uint64_t>(bits) / 8 + elements / static_cast<uint64_t>(group_size) * group_bytes;
   };
   const auto linear = [&](const std::string& name, int64_t rows, int64_t columns) {
     const auto elements = static_cast<uint64_t>(rows * columns);
     if (const auto found = checkpoint.quantized.find(name); found != checkpoint.quantized.end()) {
-      return grouped(elements, found->second.bits, found->second.group_size);
+      const uint64_t number_bytes = found->second.half_numbers ? 2 : 4;
+      const uint64_t zero_bytes = found->second.read_rows(0, 1).offsets.empty() ? 1 : number_bytes;
+      return grouped(elements, found->second.bits, found->second.group_size, number_bytes + zero_bytes);
     }
     const core::DType dtype = checkpoint.matrix(name + ".weight", rows, columns).dtype;
     return elements * static_cast<uint64_t>(core::info_of(dtype).block_bytes);
@@ -116,7 +120,8 @@ uint64_t resident_bytes(const model::Decoder& decoder, runner::HeadPrecision hea
   const auto rounded_head = runner::choose_head_groups(decoder, head);
   uint64_t bytes =
       rounded_head
-          ? grouped(static_cast<uint64_t>(spec.vocab_size * spec.hidden_size), rounded_head->bits, rounded_head->size)
+          ? grouped(static_cast<uint64_t>(spec.vocab_size * spec.hidden_size), rounded_head->bits, rounded_head->size,
+                    kRoundedGroupBytes)
           : linear(spec.tied_embeddings ? model::kEmbeddingsName : model::kHeadName, spec.vocab_size, spec.hidden_size);
   for (int64_t i = 0; i < spec.layers; ++i) {
     for (const model::LinearSlot& slot : model::linear_slots(spec)) {

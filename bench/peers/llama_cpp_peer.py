@@ -58,9 +58,12 @@ def main():
     generate(4)
     clear()
     prefill = peer.seconds(lambda: decode(prompt))
-    clear()
-    generated = peer.seconds(lambda: generate(given.generate_tokens))
-    peer.answer(given.prompt_tokens / prefill, given.generate_tokens / generated, load)
+
+    def decode_speed():
+        clear()
+        return given.generate_tokens / peer.seconds(lambda: generate(given.generate_tokens))
+
+    peer.answer(given.prompt_tokens / prefill, peer.decode_bursts(given, decode_speed), load)
     del log
 
 

@@ -42,7 +42,9 @@ def main():
     load.first_token()
     prefill()
     decode(4)
-    peer.answer(given.prompt_tokens / prefill(), given.generate_tokens / decode(given.generate_tokens), load)
+    speed = given.prompt_tokens / prefill()
+    count = given.generate_tokens
+    peer.answer(speed, peer.decode_bursts(given, lambda: count / decode(count)), load)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,11 @@ def main():
     run(prompt[::-1], 1)
     run(prompt[-1:], 4)
     milliseconds = run(prompt, 1).get_ttft().mean
-    between = run(prompt[:1], given.generate_tokens + 1).get_tpot().mean
-    peer.answer(given.prompt_tokens / milliseconds * 1000, 1000 / between, load)
+
+    def decode_speed():
+        return 1000 / run(prompt[:1], given.generate_tokens + 1).get_tpot().mean
+
+    peer.answer(given.prompt_tokens / milliseconds * 1000, peer.decode_bursts(given, decode_speed), load)
 
 
 if __name__ == "__main__":

@@ -118,11 +118,10 @@ uint64_t resident_bytes(const model::Decoder& decoder, runner::HeadPrecision hea
   };
   const model::DecoderSpec& spec = decoder.spec();
   const auto rounded_head = runner::choose_head_groups(decoder, head);
-  uint64_t bytes =
-      rounded_head
-          ? grouped(static_cast<uint64_t>(spec.vocab_size * spec.hidden_size), rounded_head->bits, rounded_head->size,
-                    kRoundedGroupBytes)
-          : linear(spec.tied_embeddings ? model::kEmbeddingsName : model::kHeadName, spec.vocab_size, spec.hidden_size);
+  uint64_t bytes = rounded_head ? grouped(static_cast<uint64_t>(spec.vocab_size * spec.hidden_size), rounded_head->bits,
+                                          rounded_head->size, kRoundedGroupBytes)
+                                : linear(spec.tied_embeddings ? model::kEmbeddingsName : model::kHeadName,
+                                         spec.vocab_size, spec.hidden_size);
   for (int64_t i = 0; i < spec.layers; ++i) {
     for (const model::LinearSlot& slot : model::linear_slots(spec)) {
       // A linear that is stored with others counts once.

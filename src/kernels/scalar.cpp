@@ -248,8 +248,10 @@ void attend(const AttentionRow* rows, int64_t row_count, const AttentionCache& c
 }
 
 void merge_parts(const AttentionPart* parts, int64_t count, int64_t head_dim, float* output) {
-  AttentionPart total = no_part();
-  for (const AttentionPart* part = parts; part < parts + count; ++part) merge(*part, head_dim, total);
+  const AttentionPart* end = parts + count;
+  while (parts->maximum == -std::numeric_limits<float>::infinity()) ++parts;
+  AttentionPart total = *parts;
+  while (++parts < end) merge(*parts, head_dim, total);
   for (int64_t d = 0; d < head_dim; ++d) output[d] = total.values[d] / total.sum;
 }
 

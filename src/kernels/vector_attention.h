@@ -126,16 +126,16 @@ struct VectorAttention {
     }
   }
 
-  /// Weighted values of the page for Rows rows, merged into those of their parts. Asks for the next page's keys
-  /// meanwhile.
+  /// Weighted values of the page's first `keys` keys, behind which no weight is above 0, for Rows rows, merged into
+  /// those of their parts. Asks for the next page's keys meanwhile.
   template <int Rows, int Blocks>
-  static void add_values(const AttentionRow* rows, const float (*weights)[kPageKeys], const Merge* merges,
+  static void add_values(const AttentionRow* rows, const float (*weights)[kPageKeys], const Merge* merges, int64_t keys,
                          const Stored* values, const Stored* next_keys, int64_t head_dim, int64_t first) {
     Float sums[Rows][Blocks];
     for (int r = 0; r < Rows; ++r) {
       for (int b = 0; b < Blocks; ++b) sums[r][b] = V::zero();
     }
-    for (int key = 0; key < kPageKeys; ++key) {
+    for (int64_t key = 0; key < keys; ++key) {
       prefetch(next_keys, key * head_dim + first, Blocks * kLanes);
       Float v[Blocks];
       for (int b = 0; b < Blocks; ++b) v[b] = Number::load(values + key * head_dim + first + b * kLanes);
@@ -172,6 +172,7 @@ struct VectorAttention {
       const auto* numbers = reinterpret_cast<const Stored*>(cache.pages[page]);
       const Stored* values = numbers + cache.value_offset;
       const bool is_last = (page + 1) * kPageKeys >= end_key;
+      const int64_t keys = is_last ? end_key - page * kPageKeys : kPageKeys;
       const auto* next_numbers = reinterpret_cast<const Stored*>(cache.pages[is_last ? page : page + 1]);
       const Stored* next_keys = next_numbers + cache.key_offset;
       score<Rows>(rows, numbers + cache.key_offset, values, head_dim, scale, soft_cap, weights);
@@ -181,10 +182,10 @@ struct VectorAttention {
       }
       int64_t d = 0;
       for (; d + V::kAttendBlocks * kLanes <= head_dim; d += V::kAttendBlocks * kLanes) {
-        add_values<Rows, V::kAttendBlocks>(rows, weights, merges, values, next_keys, head_dim, d);
+        add_values<Rows, V::kAttendBlocks>(rows, weights, merges, keys, values, next_keys, head_dim, d);
       }
       for (; d < head_dim; d += kLanes) {
-        add_values<Rows, 1>(rows, weights, merges, values, next_keys, head_dim, d);
+        add_values<Rows, 1>(rows, weights, merges, keys, values, next_keys, head_dim, d);
       }
     }
   }
@@ -211,23 +212,26 @@ struct VectorAttention {
 /// Merges what VectorAttention computed of parts of a context.
 template <typename V>
 void merge_attention_parts(const AttentionPart* parts, int64_t count, int64_t head_dim, float* output) {
-  float maximum = -__builtin_inff();
-  float sum = 0.0f;
-  for (int64_t d = 0; d < head_dim; d += kLanes) V::store(output + d, V::zero());
-  for (const AttentionPart* part = parts; part < parts + count; ++part) {
-    if (part->maximum == -__builtin_inff()) continue;
-    const float larger = part->maximum > maximum ? part->maximum : maximum;
-    alignas(64) float weights[kLanes] = {maximum - larger, part->maximum - larger};
+  const AttentionPart* end = parts + count;
+  while (parts->maximum == -__builtin_inff()) ++parts;
+  float maximum = parts->maximum;
+  float sum = parts->sum;
+  const float* values = parts->values;
+  while (++parts < end) {
+    if (parts->maximum == -__builtin_inff()) continue;
+    const float larger = parts->maximum > maximum ? parts->maximum : maximum;
+    alignas(64) float weights[kLanes] = {maximum - larger, parts->maximum - larger};
     V::store(weights, VectorKernels<V>::exp(V::load(weights)));
     maximum = larger;
-    sum = __builtin_fmaf(sum, weights[0], part->sum * weights[1]);
+    sum = __builtin_fmaf(sum, weights[0], parts->sum * weights[1]);
     for (int64_t d = 0; d < head_dim; d += kLanes) {
-      const auto values = V::multiply(V::load(part->values + d), V::broadcast(weights[1]));
-      V::store(output + d, V::fma(V::load(output + d), V::broadcast(weights[0]), values));
+      const auto added = V::multiply(V::load(parts->values + d), V::broadcast(weights[1]));
+      V::store(output + d, V::fma(V::load(values + d), V::broadcast(weights[0]), added));
     }
+    values = output;
   }
   for (int64_t d = 0; d < head_dim; d += kLanes) {
-    V::store(output + d, V::divide(V::load(output + d), V::broadcast(sum)));
+    V::store(output + d, V::divide(V::load(values + d), V::broadcast(sum)));
   }
 }
 

@@ -68,19 +68,19 @@ Scheduler::Scheduler(runner::Runner& runner, const text::Tokenizer& tokenizer, S
     core::fail(ErrorKind::kInvalidInput, "context is {}, expected 1 to {}, the length the model was trained for",
                options_.context, trained);
   }
-  if (options_.most_running < 1 || options_.most_waiting < 1 || options_.most_pages < 1 ||
-      options_.most_step_prompt < 1) {
+  if (options_.most_running < 1 || options_.most_pages < 1 || options_.most_step_prompt < 1) {
     core::fail(ErrorKind::kInvalidInput,
-               "a limit of the scheduler is below 1: {} sequences, {} waiting, {} pages, {} "
+               "a limit of the scheduler is below 1: {} sequences, {} pages, {} "
                "prompt tokens",
-               options_.most_running, options_.most_waiting, options_.most_pages, options_.most_step_prompt);
+               options_.most_running, options_.most_pages, options_.most_step_prompt);
   }
   options_.context = std::min(options_.context, options_.most_pages * pool_->page_tokens());
 }
 
 Scheduler::~Scheduler() = default;
 
-void Scheduler::submit(ReplyRequest request) {
+void Scheduler::check(const ReplyRequest& request) const {
+  generate::check(request.sampling);
   if (request.prompt.empty()) core::fail(ErrorKind::kInvalidInput, "the prompt is empty");
   const int64_t size = std::ssize(request.prompt);
   const int64_t wanted = request.max_tokens.value_or(1);
@@ -95,7 +95,10 @@ void Scheduler::submit(ReplyRequest request) {
     core::fail(ErrorKind::kInvalidInput, "token {} of the prompt is outside the model's vocabulary of {}", id,
                runner_.spec().vocab_size);
   }
-  if (is_full()) core::fail(ErrorKind::kOutOfMemory, "{} requests are waiting already", waiting_.size());
+}
+
+void Scheduler::submit(ReplyRequest request) {
+  check(request);
   waiting_.emplace_back(std::move(request), runner_.new_sequence(), tokenizer_, arrivals_++);
 }
 

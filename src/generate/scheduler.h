@@ -53,7 +53,6 @@ struct ReplyRequest {
 struct SchedulerOptions {
   int64_t context = 0;             ///< of each sequence, prompt and reply together; 0: what the model was trained for
   int64_t most_running = 16;       ///< sequences in a step
-  int64_t most_waiting = 256;      ///< requests in the queue
   int64_t most_pages = 0;          ///< of keys and values, those kept for coming prompts included
   int64_t most_step_prompt = 512;  ///< prompt tokens in a step
 };
@@ -87,9 +86,9 @@ class Scheduler {
 
   /// The longest sequence: what the options say, within the budget of pages.
   int64_t context() const { return options_.context; }
-  /// Whether `submit` would take one more.
-  bool is_full() const { return std::ssize(waiting_) >= options_.most_waiting; }
-  /// Puts a request into the queue. Throws invalid_input when it can never be served, with the numbers.
+  /// Throws invalid_input when a request can never be served, with the numbers. Any thread may call it at any time.
+  void check(const ReplyRequest& request) const;
+  /// Checks a request and puts it into the queue.
   void submit(ReplyRequest request);
   /// One step. False when there was nothing to do.
   bool step();

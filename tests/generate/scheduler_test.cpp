@@ -268,7 +268,7 @@ TEST_F(SchedulerTest, ClientsTakeTurns) {
 }
 
 TEST_F(SchedulerTest, RefusesWhatCannotBeServed) {
-  Scheduler scheduler(*runner_, tokenizer_, {.context = 100, .most_waiting = 1, .most_pages = 100});
+  Scheduler scheduler(*runner_, tokenizer_, {.context = 100, .most_pages = 100});
   Seen seen;
   const auto refusal = [&](ReplyRequest asked) -> std::string {
     try {
@@ -283,8 +283,6 @@ TEST_F(SchedulerTest, RefusesWhatCannotBeServed) {
   EXPECT_EQ(refusal(request({}, seen)), "the prompt is empty");
   EXPECT_EQ(refusal(request({1, 320}, seen)), "token 320 of the prompt is outside the model's vocabulary of 320");
   EXPECT_EQ(refusal(request(text_of(90, 1), seen, 10)), "accepted");
-  EXPECT_TRUE(scheduler.is_full());
-  EXPECT_EQ(refusal(request(text_of(90, 1), seen, 10)), "1 requests are waiting already");
   EXPECT_EQ(Scheduler(*runner_, tokenizer_, {.most_pages = 2}).context(), 128) << "no more than there is room for";
 }
 

@@ -51,13 +51,17 @@ struct Scheduler::Text {
   bool started = false;
   bool finished = false;
   int64_t prompt_logprobs_done = 0;
+  int32_t chosen = 0;  ///< in this step
+  TokenLogprobs chosen_logprobs;
   Clock::time_point start;
   Clock::time_point first_token;
 };
 
-Scheduler::Scheduler(runner::Runner& runner, const text::Tokenizer& tokenizer, SchedulerOptions options)
+Scheduler::Scheduler(runner::Runner& runner, const text::Tokenizer& tokenizer, core::ThreadPool& pool,
+                     SchedulerOptions options)
     : runner_(runner),
       tokenizer_(tokenizer),
+      threads_(pool),
       options_(options),
       pool_(runner.new_sequence().pool()),
       trees_{PrefixTree(pool_), PrefixTree(pool_)},
@@ -279,40 +283,54 @@ void Scheduler::compute(std::vector<Run>& runs) {
     return;
   }
   budget_.count(prompt_tokens, replies, seconds_between(start, Clock::now()));
+  std::vector<std::span<const float>> rows;
   std::span<const float> rest(logits);
   for (size_t i = 0; i < runs.size(); ++i) {
-    const int64_t rows = token_runs[i].wanted == runner::Wanted::kAllLogits    ? runs[i].tokens
-                         : token_runs[i].wanted == runner::Wanted::kLastLogits ? 1
-                                                                               : 0;
-    const auto size = static_cast<size_t>(rows * runner_.spec().vocab_size);
-    take_logits(runs[i], rest.first(size));
+    const int64_t count = token_runs[i].wanted == runner::Wanted::kAllLogits    ? runs[i].tokens
+                          : token_runs[i].wanted == runner::Wanted::kLastLogits ? 1
+                                                                                : 0;
+    const auto size = static_cast<size_t>(count * runner_.spec().vocab_size);
+    rows.push_back(rest.first(size));
     rest = rest.subspan(size);
   }
+  // Choosing from a large vocabulary takes as long as a good part of a small model.
+  threads_.each(std::ssize(runs), [&](int64_t i) { read_logits(runs[i], rows[i]); });
+  for (const Run& run : runs) go_on(*run.text);
 }
 
-void Scheduler::take_logits(const Run& run, std::span<const float> logits) {
+/// Chooses the next token of a text, and reports logprobs; touches nothing else, so that texts can do it side by side.
+void Scheduler::read_logits(const Run& run, std::span<const float> logits) const {
   Text& text = *run.text;
   const auto vocab_size = static_cast<size_t>(runner_.spec().vocab_size);
   const int64_t first = text.sequence.length() - run.tokens;
   try {
-    if (text.request.prompt_logprobs && first < text.prompt_size()) take_prompt_logprobs(text, first, logits);
-    if (text.missing() == 0) {
-      if (text.reply.ids.empty()) {
-        text.first_token = Clock::now();
-        text.reply.prompt_seconds = seconds_between(text.start, text.first_token);
-      }
-      if (text.sequence.length() == text.prompt_size()) keep(text);
-      choose_next(text, logits.last(vocab_size));
-    }
+    if (text.request.prompt_logprobs && first < text.prompt_size()) read_prompt_logprobs(text, first, logits);
+    if (text.missing() > 0 || text.request.max_tokens == 0) return;
+    const std::span<const float> last = logits.last(vocab_size);
+    const auto position = static_cast<uint64_t>(std::ssize(text.tokens));
+    text.chosen = text.sampler.choose(last, text.request.stream, position);
+    if (text.request.logprobs) text.chosen_logprobs = logprobs_of(last, text.chosen, *text.request.logprobs);
   } catch (...) {
-    fail(text, std::current_exception());
-    return;
+    text.update.failure = std::current_exception();
+  }
+}
+
+void Scheduler::go_on(Text& text) {
+  if (text.update.failure) return fail(text, text.update.failure);
+  if (text.missing() == 0) {
+    if (text.reply.ids.empty()) {
+      text.first_token = Clock::now();
+      text.reply.prompt_seconds = seconds_between(text.start, text.first_token);
+    }
+    if (text.sequence.length() == text.prompt_size()) keep(text);
+    if (text.request.max_tokens == 0) return finish(text, FinishReason::kLength);
+    take_token(text, text.chosen);
   }
   if (!text.finished) send(text);
 }
 
 /// The logits of position p are about the token of p + 1.
-void Scheduler::take_prompt_logprobs(Text& text, int64_t first, std::span<const float> logits) {
+void Scheduler::read_prompt_logprobs(Text& text, int64_t first, std::span<const float> logits) const {
   const auto vocab_size = static_cast<size_t>(runner_.spec().vocab_size);
   for (int64_t position = first + 1; !logits.empty(); ++position, logits = logits.subspan(vocab_size)) {
     if (position >= text.prompt_size() || position <= text.prompt_logprobs_done) continue;
@@ -322,12 +340,10 @@ void Scheduler::take_prompt_logprobs(Text& text, int64_t first, std::span<const 
   }
 }
 
-void Scheduler::choose_next(Text& text, std::span<const float> logits) {
-  if (text.request.max_tokens == 0) return finish(text, FinishReason::kLength);
-  const int32_t id = text.sampler.choose(logits, text.request.stream, static_cast<uint64_t>(std::ssize(text.tokens)));
+void Scheduler::take_token(Text& text, int32_t id) {
   const std::vector<int32_t>& ends = runner_.spec().end_of_sequence;
   if (std::find(ends.begin(), ends.end(), id) != ends.end()) return finish(text, FinishReason::kStop);
-  if (text.request.logprobs) text.update.logprobs.push_back(logprobs_of(logits, id, *text.request.logprobs));
+  if (text.request.logprobs) text.update.logprobs.push_back(std::move(text.chosen_logprobs));
   text.tokens.push_back(id);
   text.reply.ids.push_back(id);
   ++totals_.generated_tokens;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "core/thread_pool.h"
 #include "generate/generator.h"
 #include "generate/logprobs.h"
 #include "generate/prefix_tree.h"
@@ -75,11 +76,11 @@ struct SchedulerStatus {
 /// had to give up its pages for older sequences are all tokens that are still to be computed. Logits do not depend on
 /// what goes through the model together, so a reply is the same as a Generator writes alone.
 ///
-/// One thread may use it at a time. Runner and tokenizer must outlive it.
+/// One thread may use it at a time. Runner, tokenizer and pool, in which tokens are chosen, must outlive it.
 class Scheduler {
  public:
   /// Throws invalid_input when an option is out of range.
-  Scheduler(runner::Runner& runner, const text::Tokenizer& tokenizer, SchedulerOptions options);
+  Scheduler(runner::Runner& runner, const text::Tokenizer& tokenizer, core::ThreadPool& pool, SchedulerOptions options);
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
@@ -119,9 +120,10 @@ class Scheduler {
   bool evict();
   void preempt(Text& text);
   void compute(std::vector<Run>& runs);
-  void take_logits(const Run& run, std::span<const float> logits);
-  void take_prompt_logprobs(Text& text, int64_t first, std::span<const float> logits);
-  void choose_next(Text& text, std::span<const float> logits);
+  void read_logits(const Run& run, std::span<const float> logits) const;
+  void read_prompt_logprobs(Text& text, int64_t first, std::span<const float> logits) const;
+  void go_on(Text& text);
+  void take_token(Text& text, int32_t id);
   void keep(Text& text);
   void finish(Text& text, FinishReason reason);
   void fail(Text& text, std::exception_ptr failure);
@@ -130,6 +132,7 @@ class Scheduler {
 
   runner::Runner& runner_;
   const text::Tokenizer& tokenizer_;
+  core::ThreadPool& threads_;
   SchedulerOptions options_;
   std::shared_ptr<runner::PagePool> pool_;
   std::array<PrefixTree, 2> trees_;  ///< of each rotary regime

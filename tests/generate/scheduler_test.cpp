@@ -65,7 +65,8 @@ class SchedulerTest : public testing::Test {
 };
 
 TEST_F(SchedulerTest, WritesWhatAGeneratorWritesAlone) {
-  Scheduler scheduler(*runner_, tokenizer_, {.most_running = 5, .most_pages = 100, .most_step_prompt = 24});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(),
+                      {.most_running = 5, .most_pages = 100, .most_step_prompt = 24});
   std::vector<Ids> prompts;
   for (int32_t i = 0; i < 8; ++i) prompts.push_back(text_of(3 + i * 29, i));
   prompts.push_back(prompts[4]);
@@ -87,7 +88,7 @@ TEST_F(SchedulerTest, WritesWhatAGeneratorWritesAlone) {
 }
 
 TEST_F(SchedulerTest, ALongPromptDoesNotStopOtherReplies) {
-  Scheduler scheduler(*runner_, tokenizer_, {.most_pages = 100, .most_step_prompt = 16});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 100, .most_step_prompt = 16});
   Seen first;
   scheduler.submit(request(text_of(4, 1), first, 200));
   scheduler.step();
@@ -102,7 +103,7 @@ TEST_F(SchedulerTest, ALongPromptDoesNotStopOtherReplies) {
 }
 
 TEST_F(SchedulerTest, KeepsWhatPromptsShare) {
-  Scheduler scheduler(*runner_, tokenizer_, {.most_pages = 100});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 100});
   const Ids prompt = text_of(150, 3);
   Seen first;
   scheduler.submit(request(prompt, first));
@@ -128,7 +129,7 @@ TEST_F(SchedulerTest, KeepsWhatPromptsShare) {
 }
 
 TEST_F(SchedulerTest, ComputesAPromptOfSeveralRepliesOnce) {
-  Scheduler scheduler(*runner_, tokenizer_, {.most_pages = 100});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 100});
   const Ids prompt = text_of(200, 3);
   std::vector<Seen> seen(3);
   for (uint64_t i = 0; i < 3; ++i) {
@@ -147,7 +148,7 @@ TEST_F(SchedulerTest, ComputesAPromptOfSeveralRepliesOnce) {
 
 TEST_F(SchedulerTest, TextsThatDoNotFitTogetherAreWrittenAllTheSame) {
   // Three texts grow to 4 pages each, but there are 6.
-  Scheduler scheduler(*runner_, tokenizer_, {.most_running = 3, .most_pages = 6});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_running = 3, .most_pages = 6});
   std::vector<Seen> seen(3);
   for (int32_t i = 0; i < 3; ++i) scheduler.submit(request(text_of(40, i), seen[i], 200));
   while (scheduler.step()) EXPECT_LE(scheduler.status().pages_in_use, 6);
@@ -160,7 +161,8 @@ TEST_F(SchedulerTest, TextsThatDoNotFitTogetherAreWrittenAllTheSame) {
 }
 
 TEST_F(SchedulerTest, LeaksNoPage) {
-  Scheduler scheduler(*runner_, tokenizer_, {.most_running = 4, .most_pages = 8, .most_step_prompt = 32});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(),
+                      {.most_running = 4, .most_pages = 8, .most_step_prompt = 32});
   std::stop_source leave;
   std::vector<Seen> seen(12);
   for (int32_t i = 0; i < 12; ++i) {
@@ -180,7 +182,7 @@ TEST_F(SchedulerTest, LeaksNoPage) {
 }
 
 TEST_F(SchedulerTest, ACancelledReplyEndsWithinOneStep) {
-  Scheduler scheduler(*runner_, tokenizer_, {.most_pages = 100, .most_step_prompt = 16});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 100, .most_step_prompt = 16});
   for (const int steps_before : {0, 2, 40}) {  // in the queue, in the prompt, in the reply
     std::stop_source leave;
     Seen seen;
@@ -200,7 +202,7 @@ TEST_F(SchedulerTest, ACancelledReplyEndsWithinOneStep) {
 TEST_F(SchedulerTest, EndsAtAStopString) {
   const Reply whole = lone_reply(text_of(30, 2), 100);
   const std::string stop = whole.text.substr(whole.text.size() / 2, 5);
-  Scheduler scheduler(*runner_, tokenizer_, {.most_pages = 100});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 100});
   Seen seen;
   ReplyRequest asked = request(text_of(30, 2), seen, 100);
   asked.stop = {stop};
@@ -213,7 +215,7 @@ TEST_F(SchedulerTest, EndsAtAStopString) {
 
 TEST_F(SchedulerTest, ReportsLogprobsOfPromptAndReply) {
   const Ids prompt = text_of(90, 6);
-  Scheduler scheduler(*runner_, tokenizer_, {.most_pages = 100, .most_step_prompt = 40});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 100, .most_step_prompt = 40});
   for (int round = 0; round < 2; ++round) {  // the second time the prompt is kept, but its logits are not
     Seen seen;
     ReplyRequest asked = request(prompt, seen, 4);
@@ -239,7 +241,7 @@ TEST_F(SchedulerTest, ReportsLogprobsOfPromptAndReply) {
 }
 
 TEST_F(SchedulerTest, ScoresAPromptWithoutWritingAnything) {
-  Scheduler scheduler(*runner_, tokenizer_, {.most_pages = 100});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 100});
   Seen seen;
   ReplyRequest asked = request(text_of(10, 6), seen, 0);
   asked.prompt_logprobs = true;
@@ -251,7 +253,7 @@ TEST_F(SchedulerTest, ScoresAPromptWithoutWritingAnything) {
 
 TEST_F(SchedulerTest, ClientsTakeTurns) {
   Seen other;
-  Scheduler scheduler(*runner_, tokenizer_, {.most_running = 2, .most_pages = 100});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_running = 2, .most_pages = 100});
   std::vector<Seen> first(3);
   for (int32_t i = 0; i < 3; ++i) {
     ReplyRequest asked = request(text_of(5, i), first[i], 3);
@@ -268,7 +270,7 @@ TEST_F(SchedulerTest, ClientsTakeTurns) {
 }
 
 TEST_F(SchedulerTest, RefusesWhatCannotBeServed) {
-  Scheduler scheduler(*runner_, tokenizer_, {.context = 100, .most_pages = 100});
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.context = 100, .most_pages = 100});
   Seen seen;
   const auto refusal = [&](ReplyRequest asked) -> std::string {
     try {
@@ -283,7 +285,8 @@ TEST_F(SchedulerTest, RefusesWhatCannotBeServed) {
   EXPECT_EQ(refusal(request({}, seen)), "the prompt is empty");
   EXPECT_EQ(refusal(request({1, 320}, seen)), "token 320 of the prompt is outside the model's vocabulary of 320");
   EXPECT_EQ(refusal(request(text_of(90, 1), seen, 10)), "accepted");
-  EXPECT_EQ(Scheduler(*runner_, tokenizer_, {.most_pages = 2}).context(), 128) << "no more than there is room for";
+  EXPECT_EQ(Scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 2}).context(), 128)
+      << "no more than there is room for";
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "checkpoint/checkpoint.h"
 #include "core/error.h"
 #include "tests/support/tiny_runner.h"
 #include "tests/support/tiny_tokenizer.h"
@@ -287,6 +288,35 @@ TEST_F(SchedulerTest, RefusesWhatCannotBeServed) {
   EXPECT_EQ(refusal(request(text_of(90, 1), seen, 10)), "accepted");
   EXPECT_EQ(Scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 2}).context(), 128)
       << "no more than there is room for";
+}
+
+TEST_F(SchedulerTest, TextsThatOutgrowTheirRotaryRegimeAreComputedAgainInParts) {
+  // Its frequencies change for texts of more than 32 tokens.
+  const auto folder = std::filesystem::path(SALIENT_SOURCE_DIR) / "tests" / "golden" / "phi4-mini";
+  core::ThreadPool pool(2);
+  int64_t recomputed = 0;
+  runner::CpuRunner runner(
+      std::make_shared<model::Decoder>(std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder))),
+      pool, {.progress = [&](const core::Progress& progress) { recomputed += progress.unit == "tokens" ? 1 : 0; }});
+  Scheduler scheduler(runner, tokenizer_, pool, {.most_pages = 100, .most_step_prompt = 8});
+  std::vector<Ids> prompts(5);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    // Short ones, a long one, and two that begin alike in different regimes.
+    const size_t sizes[] = {6, 29, 50, 29, 60};
+    for (size_t j = 0; j < sizes[i]; ++j) prompts[i].push_back(static_cast<int32_t>(3 + (j * 29 + i / 3) % 60));
+  }
+  for (int round = 0; round < 2; ++round) {
+    std::vector<Seen> seen(prompts.size());
+    for (size_t i = 0; i < prompts.size(); ++i) scheduler.submit(request(prompts[i], seen[i], 40));
+    run_all(scheduler);
+    EXPECT_EQ(recomputed, 0) << "the runner would do it at once, and all others would wait";
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      ASSERT_TRUE(seen[i].reply) << i;
+      Generator generator(runner, tokenizer_, {.sampling = kFree, .max_tokens = 40});
+      EXPECT_EQ(seen[i].reply->ids, generator.reply(prompts[i], {}).ids) << i;
+    }
+    recomputed = 0;
+  }
 }
 
 }  // namespace

@@ -14,6 +14,7 @@ void add_quantize(CLI::App& program);
 void add_export(CLI::App& program);
 void add_perplexity(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_serve(CLI::App& program);
 void add_generate(CLI::App& program);
 void add_chat(CLI::App& program);
 

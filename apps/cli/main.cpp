@@ -40,6 +40,7 @@ int run(int argc, char** argv) {
   salient::cli::add_bench(program);
   salient::cli::add_generate(program);
   salient::cli::add_chat(program);
+  salient::cli::add_serve(program);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -35,9 +35,10 @@ const std::map<std::string, std::set<std::string>>& layer_table() {
       {"quantize", {"core", "checkpoint", "model", "kernels", "runner"}},
       {"convert", {"core", "checkpoint", "model"}},
       {"evaluate", {"core", "kernels", "runner", "text", "hub"}},
+      {"serve", {"core", "checkpoint", "text", "model", "runner", "generate"}},
       {"cli",
        {"core", "checkpoint", "hub", "text", "model", "kernels", "runner", "generate", "quantize", "convert",
-        "evaluate"}},
+        "evaluate", "serve"}},
   };
   return table;
 }
@@ -48,11 +49,12 @@ struct RestrictedHeader {
   std::set<std::string> layers;
 };
 
-const std::array<RestrictedHeader, 3>& restricted_headers() {
-  static const std::array<RestrictedHeader, 3> headers = {{
+const std::array<RestrictedHeader, 4>& restricted_headers() {
+  static const std::array<RestrictedHeader, 4> headers = {{
       {std::regex("salient_rust\\.h"), {"rust", "hub", "text"}},
       {std::regex("CLI/.*"), {"cli"}},
       {std::regex("protozero/.*"), {"checkpoint", "convert"}},
+      {std::regex("boost/.*"), {"serve"}},
   }};
   return headers;
 }

@@ -50,6 +50,7 @@ CpuKvCache::CpuKvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, core:
     : layers_(layers), kv_heads_(kv_heads), head_dim_(head_dim), dtype_(dtype) {}
 
 int32_t CpuKvCache::allocate() {
+  const std::lock_guard lock(free_mutex_);
   if (free_.empty()) {
     free_.reserve(pages_.size() + 1);  // so that release cannot fail
     pages_.emplace_back(kernels::kPageKeys * bytes_per_token());
@@ -58,6 +59,11 @@ int32_t CpuKvCache::allocate() {
   const int32_t page = free_.back();
   free_.pop_back();
   return page;
+}
+
+void CpuKvCache::release(int32_t page) noexcept {
+  const std::lock_guard lock(free_mutex_);
+  free_.push_back(page);
 }
 
 void CpuKvCache::store(std::byte* page, int64_t layer, int64_t position_in_page, const float* key, const float* value) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "core/buffer.h"
@@ -12,7 +13,8 @@
 namespace salient::runner {
 
 /// Keys and values in fp32, fp16, or int8 with one scale a token and head, in pages of kernels::kPageKeys tokens. A
-/// page is [layers][kv_heads][keys then values], keys and values as kernels::AttentionCache describes them.
+/// page is [layers][kv_heads][keys then values], keys and values as kernels::AttentionCache describes them. Any thread
+/// may release pages, so that a sequence may end while others are computed; all else is for one thread at a time.
 class CpuKvCache : public PagePool {
  public:
   CpuKvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, core::DType dtype);
@@ -23,7 +25,7 @@ class CpuKvCache : public PagePool {
   int64_t bytes_per_token() const { return layers_ * kv_heads_ * 2 * numbers_per_token() * number_bytes(); }
   int64_t page_tokens() const override { return kernels::kPageKeys; }
   int32_t allocate() override;
-  void release(int32_t page) noexcept override { free_.push_back(page); }
+  void release(int32_t page) noexcept override;
 
   std::byte* page(int32_t id) { return pages_[id].data(); }
   /// Where the keys of a layer's head start in a page, in numbers; its values follow.
@@ -49,6 +51,7 @@ class CpuKvCache : public PagePool {
   int64_t head_dim_;
   core::DType dtype_;
   std::vector<core::Buffer<std::byte>> pages_;
+  std::mutex free_mutex_;
   std::vector<int32_t> free_;
 };
 

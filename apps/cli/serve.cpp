@@ -3,10 +3,12 @@
 #include <cstdio>
 #include <set>
 
+#include "api/config.h"
+#include "api/locate.h"
+#include "api/run_options.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model.h"
-#include "cli/pull.h"
 #include "core/error.h"
 #include "serve/server.h"
 
@@ -16,9 +18,8 @@ namespace {
 
 struct Flags {
   std::vector<std::string> models;
-  int threads = 0;
-  PrecisionFlags precision;
-  SamplingFlags sampling;
+  ModelOptions model;
+  GenerationConfig sampling;
   serve::ServerOptions server;
   serve::AccessRules access;
   bool allow_public = false;
@@ -46,7 +47,7 @@ std::vector<serve::ModelEntry> find_models(const Flags& flags, const std::stop_t
     if (!names.insert(name).second) {
       core::fail(core::ErrorKind::kInvalidInput, "two models are called {}: name their folders differently", name);
     }
-    entries.push_back({std::move(name), locate_model(model, stop)});
+    entries.push_back({std::move(name), api::locate_model(model, show(stop))});
   }
   return entries;
 }
@@ -60,21 +61,21 @@ void check_address(const Flags& flags) {
 }
 
 void run(Flags& flags) {
-  generate::check(flags.sampling.options);
+  flags.sampling.check();
   check_address(flags);
   const Interrupt interrupt;
   serve::EngineOptions options;
-  options.threads = flags.threads;
+  options.threads = flags.model.threads;
   options.most_open = flags.parallel + flags.most_waiting;
   options.most_loaded = flags.most_loaded;
   options.model.context = flags.context;
   options.model.parallel = flags.parallel;
   options.model.kv_bytes = static_cast<uint64_t>(flags.kv_gigabytes * (1 << 30));
-  flags.precision.apply_to(options.model.runner);
+  api::apply(flags.model, options.model.runner);
   serve::Engine engine(find_models(flags, interrupt.token()), options);
   // The first model is loaded before anything is answered, so that what is wrong with it is said here.
   engine.load(0, [] {}).get();
-  serve::Routes routes(engine, flags.access, {flags.sampling.options});
+  serve::Routes routes(engine, flags.access, {api::to_options(flags.sampling).sampling});
   flags.server.grace = std::chrono::seconds(flags.grace);
   serve::Server server(routes, engine, flags.server);
   const bool is_ipv6 = flags.server.host.find(':') != std::string::npos;
@@ -92,7 +93,7 @@ void add_serve(CLI::App& program) {
   command
       ->add_option("MODEL", flags->models, "Models: folders, GGUF files, or names on the hub; the first is the default")
       ->required();
-  add_threads_option(*command, flags->threads);
+  add_threads_option(*command, flags->model.threads);
   add_option(*command, "--host", flags->server.host, "Address to listen on; one that others can reach needs --api-key");
   add_option(*command, "--port", flags->server.port, "Port to listen on; 0: any that is free");
   add_option(*command, "--api-key", flags->access.api_keys, "Key that clients must send (repeatable)");
@@ -114,8 +115,8 @@ void add_serve(CLI::App& program) {
       ->check(CLI::Range(1, 64));
   add_option(*command, "--grace", flags->grace, "Seconds for replies to end when the server is stopped")
       ->check(at_least(0));
-  flags->precision.add_to(*command);
-  flags->sampling.add_to(*command);
+  add_precision_options(*command, flags->model);
+  add_sampling_options(*command, flags->sampling);
   command->callback([flags] { run(*flags); });
 }
 

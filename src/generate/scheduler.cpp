@@ -45,14 +45,14 @@ struct Scheduler::Text {
   runner::Sequence sequence;    ///< of the first of them
   Sampler sampler;
   text::DecodeStream decoder;
-  StopText stop;
+  StopStrings stop;
   Reply reply;
   ReplyUpdate update;
   bool started = false;
   bool finished = false;
   int64_t prompt_logprobs_done = 0;
   int32_t chosen = 0;  ///< in this step
-  TokenLogprobs chosen_logprobs;
+  LogProbabilities chosen_logprobs;
   Clock::time_point start;
   Clock::time_point first_token;
 };
@@ -309,7 +309,7 @@ void Scheduler::read_logits(const Run& run, std::span<const float> logits) const
     const std::span<const float> last = logits.last(vocab_size);
     const auto position = static_cast<uint64_t>(std::ssize(text.tokens));
     text.chosen = text.sampler.choose(last, text.request.stream, position);
-    if (text.request.logprobs) text.chosen_logprobs = logprobs_of(last, text.chosen, *text.request.logprobs);
+    if (text.request.logprobs) text.chosen_logprobs = log_probabilities(last, text.chosen, *text.request.logprobs);
   } catch (...) {
     text.update.failure = std::current_exception();
   }
@@ -335,7 +335,7 @@ void Scheduler::read_prompt_logprobs(Text& text, int64_t first, std::span<const 
   for (int64_t position = first + 1; !logits.empty(); ++position, logits = logits.subspan(vocab_size)) {
     if (position >= text.prompt_size() || position <= text.prompt_logprobs_done) continue;
     text.update.prompt_logprobs.push_back(
-        logprobs_of(logits.first(vocab_size), text.request.prompt[position], text.request.logprobs.value_or(0)));
+        log_probabilities(logits.first(vocab_size), text.request.prompt[position], text.request.logprobs.value_or(0)));
     text.prompt_logprobs_done = position;
   }
 }
@@ -348,7 +348,7 @@ void Scheduler::take_token(Text& text, int32_t id) {
   text.reply.ids.push_back(id);
   ++totals_.generated_tokens;
   text.update.text += text.stop.push(text.decoder.push(id));
-  if (text.stop.stopped()) return finish(text, FinishReason::kStop);
+  if (text.stop.matched()) return finish(text, FinishReason::kStop);
   if (text.request.max_tokens == std::ssize(text.reply.ids) || std::ssize(text.tokens) >= options_.context) {
     return finish(text, FinishReason::kLength);
   }
@@ -365,7 +365,7 @@ void Scheduler::keep(Text& text) {
 void Scheduler::finish(Text& text, FinishReason reason) {
   keep(text);
   text.sequence.truncate(0);
-  if (!text.stop.stopped()) text.update.text += text.stop.push(text.decoder.finish());
+  if (!text.stop.matched()) text.update.text += text.stop.push(text.decoder.finish());
   text.update.text += text.stop.finish();
   text.reply.finish = reason;
   if (!text.reply.ids.empty()) text.reply.generate_seconds = seconds_between(text.first_token, Clock::now());

@@ -14,11 +14,11 @@
 
 #include "core/thread_pool.h"
 #include "generate/generator.h"
-#include "generate/logprobs.h"
+#include "generate/log_probabilities.h"
 #include "generate/prefix_tree.h"
 #include "generate/sampler.h"
 #include "generate/step_budget.h"
-#include "generate/stop_text.h"
+#include "generate/stop_strings.h"
 #include "runner/runner.h"
 #include "text/decode_stream.h"
 #include "text/tokenizer.h"
@@ -27,13 +27,13 @@ namespace salient::generate {
 
 /// What happened to a reply in one step.
 struct ReplyUpdate {
-  std::string text;                            ///< whole UTF-8 characters
-  std::vector<TokenLogprobs> prompt_logprobs;  ///< of the prompt's tokens from its second on, in order
-  std::vector<TokenLogprobs> logprobs;         ///< of the reply's tokens
-  int64_t tokens = 0;                          ///< of the reply so far
-  int64_t prompt_done = 0;                     ///< tokens of the prompt whose keys and values are there
-  std::optional<Reply> reply;                  ///< in the last update, unless it failed
-  std::exception_ptr failure;                  ///< of the last update
+  std::string text;                               ///< whole UTF-8 characters
+  std::vector<LogProbabilities> prompt_logprobs;  ///< of the prompt's tokens from its second on, in order
+  std::vector<LogProbabilities> logprobs;         ///< of the reply's tokens
+  int64_t tokens = 0;                             ///< of the reply so far
+  int64_t prompt_done = 0;                        ///< tokens of the prompt whose keys and values are there
+  std::optional<Reply> reply;                     ///< in the last update, unless it failed
+  std::exception_ptr failure;                     ///< of the last update
 };
 
 /// A reply that is asked for.

@@ -20,14 +20,14 @@ int64_t characters(const std::string& text) {
   return std::count_if(text.begin(), text.end(), [](unsigned char c) { return (c & 0xC0) != 0x80; });
 }
 
-nlohmann::json chat_token(const generate::TokenLogprob& token, const text::Tokenizer& tokenizer) {
+nlohmann::json chat_token(const generate::TokenLogProbability& token, const text::Tokenizer& tokenizer) {
   const std::string text = token_text(tokenizer, token.id);
   nlohmann::json bytes;  // null: a part of a character, which text cannot show
   if (text.find("\xef\xbf\xbd") == std::string::npos) {
     bytes = nlohmann::json::array();
     for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
   }
-  return {{"token", text}, {"logprob", finite(token.logprob)}, {"bytes", std::move(bytes)}};
+  return {{"token", text}, {"logprob", finite(token.log_probability)}, {"bytes", std::move(bytes)}};
 }
 
 double per_second(int64_t tokens, double seconds) {
@@ -55,12 +55,13 @@ std::string token_text(const text::Tokenizer& tokenizer, int32_t id) {
   return two.size() > one.size() && two.starts_with(one) ? two.substr(one.size()) : one;
 }
 
-nlohmann::json chat_logprobs(const std::vector<generate::TokenLogprobs>& tokens, const text::Tokenizer& tokenizer) {
+nlohmann::json chat_logprobs(const std::vector<generate::LogProbabilities>& tokens, const text::Tokenizer& tokenizer) {
   nlohmann::json content = nlohmann::json::array();
-  for (const generate::TokenLogprobs& token : tokens) {
-    nlohmann::json entry = chat_token(token.token, tokenizer);
+  for (const generate::LogProbabilities& token : tokens) {
+    nlohmann::json entry = chat_token(token.chosen, tokenizer);
     entry["top_logprobs"] = nlohmann::json::array();
-    for (const generate::TokenLogprob& top : token.top) entry["top_logprobs"].push_back(chat_token(top, tokenizer));
+    for (const generate::TokenLogProbability& top : token.top)
+      entry["top_logprobs"].push_back(chat_token(top, tokenizer));
     content.push_back(std::move(entry));
   }
   return {{"content", std::move(content)}, {"refusal", nullptr}};
@@ -79,14 +80,14 @@ void TextLogprobs::add_first(int32_t id) {
   top_logprobs_.push_back(nullptr);
 }
 
-void TextLogprobs::add(const generate::TokenLogprobs& token) {
-  add_text(token.token.id);
-  token_logprobs_.push_back(finite(token.token.logprob));
+void TextLogprobs::add(const generate::LogProbabilities& token) {
+  add_text(token.chosen.id);
+  token_logprobs_.push_back(finite(token.chosen.log_probability));
   nlohmann::json top = nlohmann::json::object();
-  for (const generate::TokenLogprob& one : token.top) {
+  for (const generate::TokenLogProbability& one : token.top) {
     // Different tokens can have one text; the most likely of them comes first.
     const std::string text = token_text(*tokenizer_, one.id);
-    if (!top.contains(text)) top[text] = finite(one.logprob);
+    if (!top.contains(text)) top[text] = finite(one.log_probability);
   }
   top_logprobs_.push_back(std::move(top));
 }

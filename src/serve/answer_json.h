@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "generate/generator.h"
-#include "generate/logprobs.h"
+#include "generate/log_probabilities.h"
 #include "text/tokenizer.h"
 
 namespace salient::serve {
@@ -21,7 +21,7 @@ std::string event(const nlohmann::json& json);
 std::string token_text(const text::Tokenizer& tokenizer, int32_t id);
 
 /// The field logprobs of a chat completion.
-nlohmann::json chat_logprobs(const std::vector<generate::TokenLogprobs>& tokens, const text::Tokenizer& tokenizer);
+nlohmann::json chat_logprobs(const std::vector<generate::LogProbabilities>& tokens, const text::Tokenizer& tokenizer);
 
 /// The field logprobs of a text completion, which may begin with the prompt, and grows.
 class TextLogprobs {
@@ -29,7 +29,7 @@ class TextLogprobs {
   explicit TextLogprobs(const text::Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
   /// A token that nothing comes before: its logprob is null.
   void add_first(int32_t id);
-  void add(const generate::TokenLogprobs& token);
+  void add(const generate::LogProbabilities& token);
   /// What was added since the last time.
   nlohmann::json take();
 

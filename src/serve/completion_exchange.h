@@ -28,7 +28,7 @@ class CompletionExchange : public ModelExchange {
  private:
   struct Choice {
     std::string text;
-    std::vector<generate::TokenLogprobs> logprobs;  ///< of a chat
+    std::vector<generate::LogProbabilities> logprobs;  ///< of a chat
     TextLogprobs text_logprobs;
     bool has_begun = false;
     bool has_ended = false;

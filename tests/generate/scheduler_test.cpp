@@ -21,8 +21,8 @@ constexpr SamplingOptions kFree{.temperature = 1.0f, .top_k = 0, .top_p = 1.0f, 
 /// What a test has seen of one reply.
 struct Seen {
   std::string text;
-  std::vector<TokenLogprobs> logprobs;
-  std::vector<TokenLogprobs> prompt_logprobs;
+  std::vector<LogProbabilities> logprobs;
+  std::vector<LogProbabilities> prompt_logprobs;
   std::optional<Reply> reply;
   std::exception_ptr failure;
   int updates = 0;
@@ -230,11 +230,11 @@ TEST_F(SchedulerTest, ReportsLogprobsOfPromptAndReply) {
     text.insert(text.end(), seen.reply->ids.begin(), seen.reply->ids.end());
     for (const size_t position : {size_t{1}, size_t{50}, prompt.size() - 1, prompt.size(), text.size() - 1}) {
       const auto logits = runner_.logits_after(std::span(text).first(position));
-      const TokenLogprobs expected = logprobs_of(logits, text[position], 2);
-      const TokenLogprobs& found =
+      const LogProbabilities expected = log_probabilities(logits, text[position], 2);
+      const LogProbabilities& found =
           position < prompt.size() ? seen.prompt_logprobs[position - 1] : seen.logprobs[position - prompt.size()];
-      EXPECT_EQ(found.token.id, expected.token.id) << position;
-      EXPECT_EQ(found.token.logprob, expected.token.logprob) << position;
+      EXPECT_EQ(found.chosen.id, expected.chosen.id) << position;
+      EXPECT_EQ(found.chosen.log_probability, expected.chosen.log_probability) << position;
       ASSERT_EQ(found.top.size(), 2u) << position;
       EXPECT_EQ(found.top[1].id, expected.top[1].id) << position;
     }

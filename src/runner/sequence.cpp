@@ -6,6 +6,7 @@
 namespace salient::runner {
 
 int32_t PagePool::allocate() {
+  const std::lock_guard lock(mutex_);
   if (free_.empty()) {
     // First the room, so that neither release nor the count can fail once the page is there.
     free_.reserve(holders_.size() + 1);
@@ -20,7 +21,13 @@ int32_t PagePool::allocate() {
   return page;
 }
 
+void PagePool::retain(int32_t page) {
+  const std::lock_guard lock(mutex_);
+  ++holders_[page];
+}
+
 void PagePool::release(int32_t page) noexcept {
+  const std::lock_guard lock(mutex_);
   if (--holders_[page] == 0) free_.push_back(page);
 }
 
@@ -30,6 +37,16 @@ int32_t PagePool::make_private(int32_t page) {
   copy_page(page, copy);
   release(page);
   return copy;
+}
+
+bool PagePool::is_shared(int32_t page) const {
+  const std::lock_guard lock(mutex_);
+  return holders_[page] > 1;
+}
+
+int64_t PagePool::pages_in_use() const {
+  const std::lock_guard lock(mutex_);
+  return std::ssize(holders_) - std::ssize(free_);
 }
 
 Sequence::Sequence(Sequence&& other) noexcept

@@ -1,15 +1,16 @@
 #pragma once
 
 #include <cstdint>
-#include <iterator>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
 namespace salient::runner {
 
 /// Hands out the pages in which a device keeps keys and values; a page holds `page_tokens` positions of all layers.
-/// Several sequences may hold one page, as long as none of them writes into it.
+/// Several sequences may hold one page, as long as none of them writes into it. Any thread may let go of pages, so that
+/// a sequence may end while others are computed; all else is for one thread at a time.
 class PagePool {
  public:
   virtual ~PagePool() = default;
@@ -18,16 +19,16 @@ class PagePool {
   /// A page with one holder. Throws out_of_memory.
   int32_t allocate();
   /// Counts one more holder.
-  void retain(int32_t page) { ++holders_[page]; }
+  void retain(int32_t page);
   /// Counts one holder less; the page is free when that was the last.
   void release(int32_t page) noexcept;
   /// A page of this content with no other holder, for one who lets go of `page` for it: the page itself where nobody
   /// else holds it, else a copy. Throws out_of_memory.
   int32_t make_private(int32_t page);
 
-  bool is_shared(int32_t page) const { return holders_[page] > 1; }
+  bool is_shared(int32_t page) const;
   /// Pages that somebody holds; what several hold counts once.
-  int64_t pages_in_use() const { return std::ssize(holders_) - std::ssize(free_); }
+  int64_t pages_in_use() const;
 
  protected:
   /// Makes one more page; ids are 0, 1, 2, ... in this order. Throws out_of_memory.
@@ -35,6 +36,7 @@ class PagePool {
   virtual void copy_page(int32_t from, int32_t to) = 0;
 
  private:
+  mutable std::mutex mutex_;
   std::vector<int32_t> holders_;  ///< by page
   std::vector<int32_t> free_;
 };

@@ -29,6 +29,7 @@ struct Flags {
   int64_t most_loaded = 1;
   double kv_gigabytes = 0;
   int64_t grace = 10;
+  int64_t ping = 15;
 };
 
 /// A model's name in the API: the last part of a path, or the name on the hub as it was given.
@@ -77,6 +78,7 @@ void run(Flags& flags) {
   engine.load(0, [] {}).get();
   serve::Routes routes(engine, flags.access, {api::to_options(flags.sampling).sampling});
   flags.server.grace = std::chrono::seconds(flags.grace);
+  flags.server.ping_interval = std::chrono::seconds(flags.ping);
   serve::Server server(routes, engine, flags.server);
   const bool is_ipv6 = flags.server.host.find(':') != std::string::npos;
   fmt::print("salient: listening on http://{}{}{}:{}\n", is_ipv6 ? "[" : "", flags.server.host, is_ipv6 ? "]" : "",
@@ -113,6 +115,8 @@ void add_serve(CLI::App& program) {
   add_option(*command, "--models-in-memory", flags->most_loaded,
              "Models to hold at once; for one more, the one that has been idle longest goes")
       ->check(CLI::Range(1, 64));
+  add_option(*command, "--ping", flags->ping, "Seconds after which a stream with nothing to say says that it is alive")
+      ->check(CLI::Range(1, 3600));
   add_option(*command, "--grace", flags->grace, "Seconds for replies to end when the server is stopped")
       ->check(at_least(0));
   add_precision_options(*command, flags->model);

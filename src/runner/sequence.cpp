@@ -26,16 +26,6 @@ void PagePool::retain(int32_t page) {
   ++holders_[page];
 }
 
-bool PagePool::is_shared(int32_t page) const {
-  const std::lock_guard lock(mutex_);
-  return holders_[page] > 1;
-}
-
-int64_t PagePool::pages_in_use() const {
-  const std::lock_guard lock(mutex_);
-  return std::ssize(holders_) - std::ssize(free_);
-}
-
 void PagePool::release(int32_t page) noexcept {
   const std::lock_guard lock(mutex_);
   if (--holders_[page] == 0) free_.push_back(page);
@@ -47,6 +37,16 @@ int32_t PagePool::make_private(int32_t page) {
   copy_page(page, copy);
   release(page);
   return copy;
+}
+
+bool PagePool::is_shared(int32_t page) const {
+  const std::lock_guard lock(mutex_);
+  return holders_[page] > 1;
+}
+
+int64_t PagePool::pages_in_use() const {
+  const std::lock_guard lock(mutex_);
+  return std::ssize(holders_) - std::ssize(free_);
 }
 
 Sequence::Sequence(Sequence&& other) noexcept

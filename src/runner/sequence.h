@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <iterator>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -10,8 +9,8 @@
 namespace salient::runner {
 
 /// Hands out the pages in which a device keeps keys and values; a page holds `page_tokens` positions of all layers.
-/// Several sequences may hold one page, as long as none of them writes into it. Any thread may release pages, so that a
-/// sequence may end while others are computed; all else is for one thread at a time.
+/// Several sequences may hold one page, as long as none of them writes into it. Any thread may let go of pages, so that
+/// a sequence may end while others are computed; all else is for one thread at a time.
 class PagePool {
  public:
   virtual ~PagePool() = default;
@@ -37,7 +36,7 @@ class PagePool {
   virtual void copy_page(int32_t from, int32_t to) = 0;
 
  private:
-  mutable std::mutex mutex_;      ///< of both
+  mutable std::mutex mutex_;
   std::vector<int32_t> holders_;  ///< by page
   std::vector<int32_t> free_;
 };

@@ -387,6 +387,25 @@ class SettingsTest(program.ProgramTest):
             for connection in connections:
                 connection.close()
 
+    def test_a_stream_that_waits_says_that_it_is_alive(self):
+        long = tiny_model.write_model(self.folder / "long", max_position_embeddings=32768)
+        with Server(long, "--kv-memory", "0.1", "--parallel", "1", "--ping", "1") as server:
+            def stream(tokens):
+                body = b'{"prompt": "Once", "max_tokens": %d, "stream": true}' % tokens
+                return server.raw(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+                                  % (len(body), body))
+
+            first = stream(32000)
+            while server.metric("salient_requests_running") == 0:
+                time.sleep(0.005)
+            with stream(3) as second:
+                text = b""
+                while b": ping\n\n" not in text:
+                    text += second.recv(1000)
+                first.close()
+                while b"[DONE]" not in text:
+                    text += second.recv(1000)
+
     def test_it_ends_politely(self):
         with Server(self.model, "--kv-memory", "0.1", "--grace", "0") as server:
             body = b'{"prompt": "Once", "max_tokens": 1000, "stream": true}'

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -20,6 +21,10 @@ namespace {
 
 using nlohmann::json;
 namespace fs = std::filesystem;
+
+const std::map<std::string, quantize::Method> kMethods = {{"rtn", quantize::Method::kRoundToNearest},
+                                                          {"awq", quantize::Method::kAwq},
+                                                          {"awq+", quantize::Method::kAwqPlus}};
 
 struct Flags {
   RunFlags run;
@@ -119,6 +124,7 @@ Sizes sizes_of(const checkpoint::Checkpoint& checkpoint) {
 /// How much of the rounding error the search removed, over all layers, by part.
 void print_summary(const quantize::QuantizeReport& report, const Flags& flags, const Sizes& before) {
   struct Sum {
+    std::string kind;
     std::string part;
     double before = 0;
     double after = 0;
@@ -126,21 +132,22 @@ void print_summary(const quantize::QuantizeReport& report, const Flags& flags, c
   std::vector<Sum> sums;
   for (const json& layer : report.layers) {
     for (const json& line : layer) {
+      const auto kind = line["kind"].get<std::string>();
       const auto part = line["part"].get<std::string>();
-      auto sum = std::find_if(sums.begin(), sums.end(), [&](const Sum& s) { return s.part == part; });
-      if (sum == sums.end()) sum = sums.insert(sums.end(), Sum{part});
+      auto sum = std::find_if(sums.begin(), sums.end(), [&](const Sum& s) { return s.kind == kind && s.part == part; });
+      if (sum == sums.end()) sum = sums.insert(sums.end(), Sum{kind, part});
       sum->before += line["loss_before"].get<double>();
       sum->after += line["loss_after"].get<double>();
     }
   }
   for (const Sum& sum : sums) {
-    const bool scale = sum.part.find(' ') != std::string::npos;
-    fmt::print("{} {:<17} removes {:5.1f} % of the squared output error\n", scale ? "scaling " : "clipping", sum.part,
-               sum.before > 0 ? 100 * (1 - sum.after / sum.before) : 0.0);
+    const bool scales = sum.kind == "scales";
+    fmt::print("{:<17} {} {:5.1f} % of the squared output error of rounding\n", sum.part,
+               scales ? "scales remove " : "search removes", sum.before > 0 ? 100 * (1 - sum.after / sum.before) : 0.0);
   }
   if (report.resumed_layers > 0) fmt::print("resumed: {} layers were finished before\n", report.resumed_layers);
   fmt::print("{}: {} in groups of {}, {} ({} as stored, {} in fp16), {}\n", flags.options.output.string(),
-             flags.method == "rtn" ? "int4, rounded to nearest," : "int4 AWQ", report.group_size,
+             flags.method == "rtn" ? "int4, rounded to nearest," : "int4 " + flags.method, report.group_size,
              core::format_bytes(report.bytes), core::format_bytes(before.stored), core::format_bytes(before.fp16),
              core::format_duration(report.seconds));
 }
@@ -170,9 +177,8 @@ void run(Flags& flags) {
              flags.options.group_size == 0 && group_size != 128
                  ? ": the largest of 128, 64 and 32 that divides every input (the format has one size for all)"
                  : "");
-  flags.options.method = flags.method == "rtn" ? quantize::Method::kRoundToNearest : quantize::Method::kAwq;
+  flags.options.steps = quantize::steps_of(kMethods.at(flags.method), flags.clip == "on");
   flags.options.format = packed_format(flags.format);
-  flags.options.clip = flags.clip == "on";
   flags.options.identity = {{"text", flags.calibration.empty() ? "self" : flags.calibration},
                             {"sequences", flags.sequences},
                             {"tokens", flags.tokens},
@@ -180,7 +186,7 @@ void run(Flags& flags) {
   flags.options.progress = show_progress();
   flags.options.stop = interrupt.token();
   std::vector<std::vector<int32_t>> calibration;
-  if (flags.options.method == quantize::Method::kAwq) {
+  if (flags.options.steps.need_calibration()) {
     calibration = make_calibration(flags, decoder, pool, interrupt.token());
   }
   const quantize::QuantizeReport report = quantize::quantize(decoder, calibration, flags.options, pool);
@@ -207,7 +213,8 @@ void add_quantize(CLI::App& program) {
   flags->run.add_to(*command);
   add_option(*command, "--output", flags->options.output, "Folder to write; must not exist")->required();
   add_format_option(*command, flags->format);
-  add_option(*command, "--method", flags->method, "awq, or rtn: plain rounding")->check(CLI::IsMember({"awq", "rtn"}));
+  add_option(*command, "--method", flags->method, "awq, awq+ (then errors are compensated: better, and slower), or rtn: plain rounding")
+      ->check(CLI::IsMember({"awq", "awq+", "rtn"}));
   add_option(*command, "--clip", flags->clip, "Search clipping too: on or off")->check(CLI::IsMember({"on", "off"}));
   add_option(*command, "--group-size", flags->options.group_size,
              "Weights that share a scale: 128, 64 or 32; 0: the largest that fits")

@@ -13,18 +13,13 @@
 #include "core/progress.h"
 #include "core/thread_pool.h"
 #include "model/decoder.h"
+#include "quantize/steps.h"
 
 namespace salient::quantize {
 
-enum class Method {
-  kRoundToNearest,  ///< "rtn"
-  kAwq,             ///< "awq"
-};
-
 struct QuantizeOptions {
-  Method method = Method::kAwq;
+  Steps steps = steps_of(Method::kAwq, /*clip=*/true);
   checkpoint::PackedFormat format = checkpoint::PackedFormat::kAwq;  ///< of the folder written
-  bool clip = true;                                                  ///< AWQ only
   int group_size = 0;  ///< 0: the largest of 128, 64 and 32 that divides every quantized input
   std::filesystem::path output;
   bool resume = false;
@@ -39,7 +34,7 @@ struct QuantizeReport {
   int64_t resumed_layers = 0;
   uint64_t bytes = 0;  ///< of the folder written
   double seconds = 0;
-  nlohmann::json layers;  ///< for each layer a list of {part, choice, loss_before, loss_after}
+  nlohmann::json layers;  ///< for each layer a list of {kind, part, choice, loss_before, loss_after}
 };
 
 /// The group size a model is quantized with when none is asked for, or a check of the one asked for. Both formats
@@ -51,7 +46,8 @@ void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& opt
 
 /// Quantizes the linears of every layer to int4 and writes a folder of `format`; embeddings, head and norms stay fp16.
 /// Layers stream from the checkpoint's mapping: memory is that of one layer and of the calibration tokens' hidden
-/// states. `calibration` holds token ids, each sequence at most the model's context; it is not looked at for rtn.
+/// states, of these two where inputs are corrected for. `calibration` holds token ids, each sequence at most the model's
+/// context; it is not looked at where no step needs it.
 /// Throws invalid_input (output exists, model is quantized already or holds weights that are no numbers, calibration
 /// missing, too long or outside the vocabulary), unsupported, or cancelled: then what was finished is kept for a
 /// resumed run.

@@ -78,7 +78,7 @@ void rounding_error(const float* weights, std::span<const float> scales, int gro
   const auto width = static_cast<int64_t>(scales.size());
   for (int64_t i = 0; i < width; ++i) scaled[i] = weights[i] * scales[i];
   for (int64_t first = 0; first < width; first += group_size) {
-    const Grid grid = make_grid(&scaled[first], group_size, 1.0f);
+    const Grid grid = make_grid(&scaled[first], group_size);
     for (int64_t i = first; i < first + group_size; ++i) {
       delta[i] = grid.value_of(grid.code_of(scaled[i])) / scales[i] - weights[i];
     }
@@ -125,29 +125,47 @@ ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadP
   const int64_t row_step = work > kFullWork ? kSampledRowStep : 1;
   const QuadraticForm form(*group.gram, 0, width);
 
-  ScaleChoice best;
-  best.scales.assign(static_cast<size_t>(width), 1.0f);
-  best.candidate = "identity";
-  best.identity_loss = sampled_loss(group, form, best.scales, group_size, row_step, pool);
-  best.loss = best.identity_loss;
+  ScaleChoice identity;
+  identity.scales.assign(static_cast<size_t>(width), 1.0f);
+  identity.candidate = "identity";
+  identity.loss = sampled_loss(group, form, identity.scales, group_size, row_step, pool);
+  ScaleChoice best = identity;
 
   std::vector<float> x(group.mean_magnitudes.begin(), group.mean_magnitudes.end());
   std::vector<float> w = relative_magnitudes(group, group_size);
   tie_heads(group, x);
   tie_heads(group, w);
+  bool best_has_weights = false;
+  double best_ratio = 0;
+  const auto try_ratio = [&](bool with_weights, double ratio) {
+    std::vector<float> scales = make_scales(x, w, ratio, with_weights ? 1 - ratio : 0);
+    const double loss = sampled_loss(group, form, scales, group_size, row_step, pool);
+    if (!(loss < best.loss)) return;
+    best_has_weights = with_weights;
+    best_ratio = ratio;
+    best.loss = loss;
+    best.scales = std::move(scales);
+    best.candidate = with_weights ? fmt::format("x^{:g} / w^{:g}", ratio, 1 - ratio) : fmt::format("x^{:g}", ratio);
+  };
   for (const bool with_weights : {false, true}) {
     for (int i = 1; i <= kRatios; ++i) {
-      const double ratio = static_cast<double>(i) / kRatios;
       if (with_weights && i == kRatios) continue;  // x^1 / w^0 was tried
-      std::vector<float> scales = make_scales(x, w, ratio, with_weights ? 1 - ratio : 0);
-      const double loss = sampled_loss(group, form, scales, group_size, row_step, pool);
-      if (!(loss < best.loss)) continue;
-      best.loss = loss;
-      best.scales = std::move(scales);
-      best.candidate =
-          with_weights ? fmt::format("x^{:.2f} / w^{:.2f}", ratio, 1 - ratio) : fmt::format("x^{:.2f}", ratio);
+      try_ratio(with_weights, static_cast<double>(i) / kRatios);
     }
   }
+  if (best_ratio == 0) best_ratio = 1.0 / kRatios;
+  for (const double step : {0.5 / kRatios, 0.25 / kRatios}) {
+    const double centre = best_ratio;
+    for (const double ratio : {centre - step, centre + step}) {
+      if (ratio < 1) try_ratio(best_has_weights, ratio);
+    }
+  }
+  if (row_step > 1) {
+    best.loss = sampled_loss(group, form, best.scales, group_size, 1, pool);
+    identity.loss = sampled_loss(group, form, identity.scales, group_size, 1, pool);
+    if (!(best.loss < identity.loss)) best = identity;
+  }
+  best.identity_loss = identity.loss;
   return best;
 }
 

@@ -1,0 +1,209 @@
+"""AutoAWQ's algorithm, and llm-compressor's, as they are written, for models of the Llama family.
+
+usage: autoawq.py MODEL_FOLDER CALIBRATION.ids OUTPUT_FOLDER [--group-size 64] [--like autoawq|llm-compressor]
+
+A re-implementation to be compared with (of AutoAWQ 0.2.9's awq/quantize/quantizer.py, and of llm-compressor's AWQ
+modifier of August 2026 followed by rounding): same scale groups, grids, losses, clipping and rounding. It writes an
+AutoAWQ "gemm" folder. The search computes in fp32 where AutoAWQ has fp16 on a GPU; the last rounding is in fp16, as its
+is. All tokens count but in the search for clipping, which samples 512 as AutoAWQ does.
+
+Where both agree: the scales of q, k and v are judged by the attention's output, those of gate and up by the MLP's, that
+of down by its own; o_proj is left out under grouped-query attention; statistics are those of the unquantized model.
+"""
+import argparse
+import json
+import pathlib
+import shutil
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
+
+ORDER = [0, 2, 4, 6, 1, 3, 5, 7]
+LINEARS = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
+           "mlp.up_proj", "mlp.down_proj"]
+
+
+def pseudo_quantize(weight, group_size):
+    """AutoAWQ's pseudo_quantize_tensor: the rounded weights, scales and zero points."""
+    groups = weight.reshape(-1, group_size)
+    largest = groups.amax(dim=1, keepdim=True)
+    smallest = groups.amin(dim=1, keepdim=True)
+    scales = (largest - smallest).clamp(min=1e-5) / 15
+    zeros = (-torch.round(smallest / scales)).clamp_(0, 15)
+    rounded = (torch.clamp(torch.round(groups / scales) + zeros, 0, 15) - zeros) * scales
+    rows = weight.shape[0]
+    return rounded.reshape(weight.shape), scales.view(rows, -1), zeros.view(rows, -1)
+
+
+def candidates(like):
+    """(ratio, with weights) in the order they are tried; None is the identity."""
+    if like == "autoawq":
+        return [(i / 20, True) for i in range(20)]
+    return [None] + [(i / 9, duo) for i in range(10) for duo in (True, False)]
+
+
+def scales_of(candidate, x_mean, w_mean):
+    if candidate is None:
+        return torch.ones_like(x_mean)
+    ratio, with_weights = candidate
+    scales = x_mean.pow(ratio)
+    if with_weights:
+        scales = scales / (w_mean.pow(1 - ratio) + 1e-4)
+    scales = scales.clamp(min=1e-4)
+    scales = scales / (scales.max() * scales.min()).sqrt()
+    scales[torch.isinf(scales) | torch.isnan(scales)] = 1
+    return scales
+
+
+class Search:
+    def __init__(self, like, group_size):
+        self.like = like
+        self.group_size = group_size
+
+    def best_scales(self, linears, inputs, run):
+        """`run` computes what the loss compares, text after text, from the linears' weights as they are."""
+        weights = torch.cat([linear.weight for linear in linears])
+        grouped = weights.reshape(-1, self.group_size)
+        w_mean = (grouped.abs() / (grouped.abs().amax(dim=1, keepdim=True) + 1e-6)).view(weights.shape).mean(0)
+        x_mean = torch.cat(inputs).abs().mean(0)
+        originals = [linear.weight.data.clone() for linear in linears]
+        expected = list(run())
+        best, best_loss = None, float("inf")
+        for candidate in candidates(self.like):
+            scales = scales_of(candidate, x_mean, w_mean)
+            for linear, original in zip(linears, originals):
+                linear.weight.data = pseudo_quantize(original * scales, self.group_size)[0] / scales
+            loss = sum(((a - b) ** 2).sum().item() for a, b in zip(run(), expected))
+            if loss < best_loss:
+                best, best_loss = scales, loss
+        for linear, original in zip(linears, originals):
+            linear.weight.data = original
+        return best
+
+    def clip(self, linear, inputs):
+        """AutoAWQ's _compute_best_clip: 1, 0.95 ... 0.55 of each group's largest magnitude, on 512 tokens."""
+        weight = linear.weight.data
+        rows, columns = weight.shape
+        tokens = torch.cat(inputs)
+        step = max(1, tokens.shape[0] // 512)
+        x = tokens[0:: step].reshape(-1, columns // self.group_size, self.group_size)
+        blocks = torch.einsum("tgi,tgj->gij", x, x)
+        grouped = weight.reshape(rows, -1, self.group_size)
+        largest = grouped.abs().amax(dim=-1, keepdim=True)
+        best_max = largest.clone()
+        best_loss = torch.full_like(largest, 1e9)
+        for i in range(10):
+            bound = largest * (1 - i / 20)
+            clipped = torch.clamp(grouped, -bound, bound)
+            delta = pseudo_quantize(clipped.reshape(rows, columns), self.group_size)[0].reshape(grouped.shape) - grouped
+            # The mean over tokens of the squared difference of the group's outputs.
+            loss = (torch.einsum("rgi,gij->rgj", delta, blocks) * delta).sum(-1, keepdim=True) / x.shape[0]
+            better = loss < best_loss
+            best_loss[better] = loss[better]
+            best_max[better] = bound[better]
+        linear.weight.data = torch.clamp(grouped, -best_max, best_max).reshape(rows, columns)
+
+
+def scale_norm(norm, linears, scales):
+    norm.weight.data /= scales
+    for linear in linears:
+        linear.weight.data *= scales
+
+
+def quantize_layer(layer, hidden, arguments, search):
+    """Scales, clips and returns the layer's rounded linears; `hidden` becomes the layer's outputs, unquantized."""
+    attention, mlp = layer.self_attn, layer.mlp
+    attention_inputs = [layer.input_layernorm(h) for h in hidden]
+    run_attention = lambda xs: (attention(x, attention_mask=None, **arguments)[0] for x in xs)
+    middle, mlp_inputs, down_inputs, outputs, o_inputs = [], [], [], [], []
+    hook = attention.o_proj.register_forward_pre_hook(lambda module, args: o_inputs.append(args[0][0]))
+    for h, x in zip(hidden, attention_inputs):
+        middle.append(h + next(run_attention([x])))
+        mlp_inputs.append(layer.post_attention_layernorm(middle[-1]))
+        down_inputs.append(mlp.act_fn(mlp.gate_proj(mlp_inputs[-1])) * mlp.up_proj(mlp_inputs[-1]))
+        outputs.append(middle[-1] + mlp.down_proj(down_inputs[-1]))
+    hook.remove()
+    flat = lambda xs: [x.reshape(-1, x.shape[-1]) for x in xs]
+
+    qkv = [attention.q_proj, attention.k_proj, attention.v_proj]
+    # As in both, all scales are searched on the layer as it was, then applied.
+    found = [search.best_scales(qkv, flat(attention_inputs), lambda: run_attention(attention_inputs))]
+    found.append(search.best_scales([mlp.gate_proj, mlp.up_proj], flat(mlp_inputs), lambda: map(mlp, mlp_inputs)))
+    found.append(search.best_scales([mlp.down_proj], flat(down_inputs), lambda: map(mlp.down_proj, down_inputs)))
+    scale_norm(layer.input_layernorm, qkv, found[0])
+    scale_norm(layer.post_attention_layernorm, [mlp.gate_proj, mlp.up_proj], found[1])
+    mlp.up_proj.weight.data /= found[2].view(-1, 1)
+    mlp.down_proj.weight.data *= found[2]
+
+    if search.like == "autoawq":
+        search.clip(attention.v_proj, [x / found[0] for x in flat(attention_inputs)])
+        search.clip(attention.o_proj, o_inputs)
+        for linear in (mlp.gate_proj, mlp.up_proj):
+            search.clip(linear, [x / found[1] for x in flat(mlp_inputs)])
+        search.clip(mlp.down_proj, [x / found[2] for x in flat(down_inputs)])
+    return outputs
+
+
+def pack(rows):
+    """Integers 0..15, [out, n], as AutoAWQ's int32 words, [n, out / 8]."""
+    columns = rows.t().contiguous().to(torch.int64)
+    words = torch.zeros(columns.shape[0], columns.shape[1] // 8, dtype=torch.int64)
+    for nibble, place in enumerate(ORDER):
+        words |= columns[:, place::8] << (4 * nibble)
+    return torch.where(words >= 2**31, words - 2**32, words).to(torch.int32)
+
+
+def packed_tensors(prefix, weight, group_size):
+    half = weight.half()
+    rounded, scales, zeros = pseudo_quantize(half, group_size)
+    repeat = lambda t: t.repeat_interleave(group_size, dim=1)
+    codes = torch.round((rounded + repeat(zeros * scales)) / repeat(scales)).to(torch.int64)
+    assert codes.min() >= 0 and codes.max() <= 15
+    return {f"{prefix}.qweight": pack(codes), f"{prefix}.qzeros": pack(zeros.to(torch.int64)),
+            f"{prefix}.scales": scales.t().contiguous().half()}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=pathlib.Path)
+    parser.add_argument("calibration", type=pathlib.Path)
+    parser.add_argument("output", type=pathlib.Path)
+    parser.add_argument("--group-size", type=int, default=64)
+    parser.add_argument("--like", choices=["autoawq", "llm-compressor"], default="autoawq")
+    parser.add_argument("--layers", type=int, help="stop after as many; for trying the program")
+    flags = parser.parse_args()
+    torch.set_grad_enabled(False)
+    model = AutoModelForCausalLM.from_pretrained(flags.model, dtype=torch.float32, attn_implementation="sdpa")
+    config = model.config
+    assert config.num_key_value_heads != config.num_attention_heads, "o_proj would have to be scaled"
+    texts = [torch.tensor([[int(token) for token in line.split()]]) for line in open(flags.calibration)]
+    hidden = [model.model.embed_tokens(text) for text in texts]
+    positions = torch.arange(texts[0].shape[1])[None]
+    arguments = {"position_embeddings": model.model.rotary_emb(hidden[0], positions)}
+    search = Search(flags.like, flags.group_size)
+    tensors = {}
+    for i, layer in enumerate(model.model.layers[: flags.layers]):
+        hidden = quantize_layer(layer, hidden, arguments, search)
+        for name in LINEARS:
+            weight = layer.get_submodule(name).weight.data
+            tensors |= packed_tensors(f"model.layers.{i}.{name}", weight, flags.group_size)
+        print(f"layer {i + 1} of {len(model.model.layers)}", flush=True)
+    if flags.layers:
+        return
+    for name, tensor in model.state_dict().items():
+        if not any(linear in name for linear in LINEARS) and name != "lm_head.weight":
+            tensors[name] = tensor.half().contiguous()
+    flags.output.mkdir(parents=True)
+    save_file(tensors, flags.output / "model.safetensors", metadata={"format": "pt"})
+    for file in flags.model.glob("*.json"):
+        shutil.copy(file, flags.output / file.name)
+    settings = json.loads((flags.model / "config.json").read_text())
+    settings["torch_dtype"] = "float16"
+    settings["quantization_config"] = {"quant_method": "awq", "zero_point": True, "group_size": flags.group_size,
+                                       "bits": 4, "version": "gemm", "modules_to_not_convert": None}
+    (flags.output / "config.json").write_text(json.dumps(settings, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -22,9 +22,8 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-const std::map<std::string, quantize::Method> kMethods = {{"rtn", quantize::Method::kRoundToNearest},
-                                                          {"awq", quantize::Method::kAwq},
-                                                          {"awq+", quantize::Method::kAwqPlus}};
+const std::map<std::string, quantize::Method> kMethods = {
+    {"rtn", quantize::Method::kRoundToNearest}, {"awq", quantize::Method::kAwq}, {"awq+", quantize::Method::kAwqPlus}};
 
 struct Flags {
   RunFlags run;
@@ -188,6 +187,8 @@ void run(Flags& flags) {
   std::vector<std::vector<int32_t>> calibration;
   if (flags.options.steps.need_calibration()) {
     calibration = make_calibration(flags, decoder, pool, interrupt.token());
+    const std::string warning = quantize::calibration_warning(decoder->spec(), calibration);
+    if (!warning.empty()) fmt::print(stderr, "warning: {}\n", warning);
   }
   const quantize::QuantizeReport report = quantize::quantize(decoder, calibration, flags.options, pool);
   if (!flags.json) return print_summary(report, flags, before);
@@ -213,7 +214,8 @@ void add_quantize(CLI::App& program) {
   flags->run.add_to(*command);
   add_option(*command, "--output", flags->options.output, "Folder to write; must not exist")->required();
   add_format_option(*command, flags->format);
-  add_option(*command, "--method", flags->method, "awq, awq+ (then errors are compensated: better, and slower), or rtn: plain rounding")
+  add_option(*command, "--method", flags->method,
+             "awq, awq+ (then errors are compensated: better, and slower), or rtn: plain rounding")
       ->check(CLI::IsMember({"awq", "awq+", "rtn"}));
   add_option(*command, "--clip", flags->clip, "Search clipping too: on or off")->check(CLI::IsMember({"on", "off"}));
   add_option(*command, "--group-size", flags->options.group_size,

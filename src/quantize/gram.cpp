@@ -111,8 +111,7 @@ void QuadraticForm::multiply(int64_t first, int64_t end, const float* deltas, in
   tiles_.multiply(first, end, deltas, stride, rows, /*accumulate=*/false, products, end - first);
 }
 
-GroupedForm::GroupedForm(Matrix gram_matrix, int group_size)
-    : gram(std::move(gram_matrix)), whole(gram, 0, gram.rows) {
+GroupedForm::GroupedForm(Matrix gram_matrix, int group_size) : gram(std::move(gram_matrix)), whole(gram, 0, gram.rows) {
   for (int64_t first = 0; first < gram.rows; first += group_size) groups.emplace_back(gram, first, group_size);
 }
 

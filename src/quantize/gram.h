@@ -16,8 +16,8 @@ namespace salient::quantize {
 /// interest is a quadratic form, ||X (W - W')^T||^2 / tokens = sum over rows d of W - W' of d H d^T; and the mean of
 /// |x| per input. Exact over all tokens, in memory that does not depend on their number.
 ///
-/// Where the inputs are those behind a quantized part of the model, it also keeps how far they are from the inputs X0 of
-/// the unquantized model: D = (X0 - X)^T X / tokens.
+/// Where the inputs are those behind a quantized part of the model, it also keeps how far they are from the inputs X0
+/// of the unquantized model: D = (X0 - X)^T X / tokens.
 class GramAccumulator {
  public:
   enum class Drift { kNone, kKept };
@@ -38,7 +38,7 @@ class GramAccumulator {
   int64_t width_;
   core::ThreadPool& pool_;
   int64_t tokens_ = 0;
-  core::Buffer<float> sums_;  ///< [width, width]; only the part below the diagonal's blocks, and these, are used
+  core::Buffer<float> sums_;        ///< [width, width]; only the part below the diagonal's blocks, and these, are used
   core::Buffer<float> drift_sums_;  ///< [width, width], or empty
   std::vector<double> magnitudes_;
   core::Buffer<float> transposed_;        ///< [width, kChunk]

@@ -89,9 +89,8 @@ void scale_layer(DenseLayer& layer, const Readers& readers, const model::Decoder
   const int64_t heads_a_value = spec.heads / spec.kv_heads;
   const float norm_offset = spec.norm == model::NormKind::kRmsPlusOne ? 1.0f : 0.0f;
   const auto search_place = [&](const char* part, const std::vector<DenseLinear*>& linears, const Inputs& inputs) {
-    return search(
-        part, {.weights = weights_of(linears), .gram = &inputs.gram, .mean_magnitudes = inputs.magnitudes}, group_size,
-        pool, report);
+    return search(part, {.weights = weights_of(linears), .gram = &inputs.gram, .mean_magnitudes = inputs.magnitudes},
+                  group_size, pool, report);
   };
   auto attention = search_place("attention input", readers.attention, places.attention);
   std::optional<ScaleChoice> output;

@@ -22,11 +22,11 @@ struct Matrix {
 /// The sum of a[i] * b[i] in double, in four interleaved partial sums.
 inline double dot(const float* a, const float* b, int64_t size) {
   double sums[4] = {};
-  int64_t i = 0;
-  for (; i + 4 <= size; i += 4) {
+  const int64_t whole = size / 4 * 4;
+  for (int64_t i = 0; i < whole; i += 4) {
     for (int64_t lane = 0; lane < 4; ++lane) sums[lane] += double{a[i + lane]} * b[i + lane];
   }
-  for (; i < size; ++i) sums[0] += double{a[i]} * b[i];
+  for (int64_t i = whole; i < size; ++i) sums[0] += double{a[i]} * b[i];
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 

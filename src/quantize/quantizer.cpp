@@ -209,6 +209,18 @@ void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& opt
   std::filesystem::remove(folder.path(), not_empty);  // what an interrupted run left stays
 }
 
+std::string calibration_warning(const DecoderSpec& spec, std::span<const std::vector<int32_t>> calibration) {
+  int64_t tokens = 0;
+  for (const auto& sequence : calibration) tokens += std::ssize(sequence);
+  const int64_t widest = std::max({spec.hidden_size, spec.query_size(), spec.intermediate_size});
+  if (tokens >= widest) return {};
+  // A Gram matrix has at most the rank of its number of tokens: in all other directions errors would look free.
+  return fmt::format(
+      "calibration has {} tokens, fewer than the {} inputs of the widest linear: errors that this text does not show "
+      "will be taken for none",
+      tokens, widest);
+}
+
 QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
                         std::span<const std::vector<int32_t>> calibration, const QuantizeOptions& options,
                         core::ThreadPool& pool) {

@@ -44,13 +44,16 @@ int choose_group_size(const model::DecoderSpec& spec, int wanted);
 /// Throws what `quantize` would throw for this model, group size and output, before work on calibration begins.
 void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& options);
 
+/// What is wrong with calibration text that can be run but tells too little of this model's inputs, in one sentence;
+/// empty when nothing is.
+std::string calibration_warning(const model::DecoderSpec& spec, std::span<const std::vector<int32_t>> calibration);
+
 /// Quantizes the linears of every layer to int4 and writes a folder of `format`; embeddings, head and norms stay fp16.
 /// Layers stream from the checkpoint's mapping: memory is that of one layer and of the calibration tokens' hidden
-/// states, of these two where inputs are corrected for. `calibration` holds token ids, each sequence at most the model's
-/// context; it is not looked at where no step needs it.
-/// Throws invalid_input (output exists, model is quantized already or holds weights that are no numbers, calibration
-/// missing, too long or outside the vocabulary), unsupported, or cancelled: then what was finished is kept for a
-/// resumed run.
+/// states, of these two where inputs are corrected for. `calibration` holds token ids, each sequence at most the
+/// model's context; it is not looked at where no step needs it. Throws invalid_input (output exists, model is quantized
+/// already or holds weights that are no numbers, calibration missing, too long or outside the vocabulary), unsupported,
+/// or cancelled: then what was finished is kept for a resumed run.
 QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
                         std::span<const std::vector<int32_t>> calibration, const QuantizeOptions& options,
                         core::ThreadPool& pool);

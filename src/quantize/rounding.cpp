@@ -35,7 +35,8 @@ std::vector<Grid> plain_grids(const Matrix& weights, int group_size, core::Threa
   const int64_t groups = weights.columns / group_size;
   std::vector<Grid> grids(static_cast<size_t>(weights.rows * groups));
   pool.split(weights.rows, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin * groups; i < end * groups; ++i) grids[i] = make_grid(&weights.values[i * group_size], group_size);
+    for (int64_t i = begin * groups; i < end * groups; ++i)
+      grids[i] = make_grid(&weights.values[i * group_size], group_size);
   });
   return grids;
 }

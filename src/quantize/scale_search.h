@@ -31,10 +31,10 @@ struct ScaleChoice {
 
 /// AWQ's search (Lin et al., "AWQ", 2023, section 3.2): inputs that are large on average get finer steps, by scaling
 /// their weights up before rounding and what feeds them down. The candidates are the identity, s = x^r, and s = x^r /
-/// w^(1-r) for r = 0.05, 0.10 ... 1, then steps of a half and a quarter of that around the best, x the mean magnitude of
-/// an input and w the mean of its weights relative to their group's largest; s is normalized to sqrt(max * min) = 1. The
-/// loss is ||X (W - W')^T||^2 through the Gram matrix, on a sample of the rows where there are many; on all of them the
-/// choice is never worse than the identity.
+/// w^(1-r) for r = 0.05, 0.10 ... 1, then steps of a half and a quarter of that around the best, x the mean magnitude
+/// of an input and w the mean of its weights relative to their group's largest; s is normalized to sqrt(max * min) = 1.
+/// The loss is ||X (W - W')^T||^2 through the Gram matrix, on a sample of the rows where there are many; on all of them
+/// the choice is never worse than the identity.
 ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadPool& pool);
 
 /// sum over rows d of W' - W of d H d^T, where W' is what rounding W * scales makes of W. Only every `row_step`-th row

@@ -14,7 +14,8 @@ constexpr int64_t kWidth = 160;
 constexpr float kDamping = 0.01f;
 
 /// GPTQ as its paper has it (Frantar et al., 2022, section 3.3, without blocks): round one weight, move all that are
-/// left by -(error / [H^-1]_kk) times its row of H^-1, then take it out of H^-1. Inputs with the largest diagonal first.
+/// left by -(error / [H^-1]_kk) times its row of H^-1, then take it out of H^-1. Inputs with the largest diagonal
+/// first.
 std::vector<int> gptq_codes(const float* weights, const Matrix& gram, const Grid* grids) {
   const auto size = static_cast<size_t>(gram.rows);
   auto inverse = inverse_of(damped(gram, kDamping));

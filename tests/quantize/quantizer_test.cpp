@@ -299,6 +299,15 @@ TEST_F(QuantizerTest, AModelWhoseRotaryFrequenciesAreThoseOfATableIsRefused) {
   expect_error(options("output", Method::kRoundToNearest), ErrorKind::kUnsupported, {"model", "rotary frequencies"});
 }
 
+TEST_F(QuantizerTest, WarnsOfCalibrationWithFewerTokensThanALinearHasInputs) {
+  const auto& spec = decoder_->spec();
+  const auto widest = static_cast<size_t>(spec.intermediate_size);
+  EXPECT_EQ(calibration_warning(spec, std::vector{std::vector<int32_t>(widest - 10), std::vector<int32_t>(10)}), "");
+  const std::string warning = calibration_warning(spec, std::vector{std::vector<int32_t>(widest - 1)});
+  EXPECT_NE(warning.find(std::to_string(widest - 1) + " tokens"), std::string::npos) << warning;
+  EXPECT_NE(warning.find(std::to_string(widest) + " inputs"), std::string::npos) << warning;
+}
+
 struct GroupCase {
   int64_t hidden_size;
   int64_t intermediate_size;

@@ -1,8 +1,11 @@
+#include <fmt/ranges.h>
+
 #include <cstdio>
 #include <new>
 
 #include "cli/commands.h"
 #include "core/error.h"
+#include "kernels/kernels.h"
 
 namespace {
 
@@ -21,11 +24,12 @@ int run(int argc, char** argv) {
   program.require_subcommand(0, 1);  // with one required, an unknown name would be called a missing one
   program.get_formatter()->column_width(34);
   program.footer(
-      "MODEL is a Hugging Face folder (safetensors: dense, AutoAWQ, GPTQ or compressed-tensors), an ONNX\n"
-      "folder of the generate() API, a GGUF file, or the name of a model on the hub (see pull --help),\n"
-      "which is downloaded first when it is not in the cache.\n"
-      "Every flag can be given as an environment variable too: --max-tokens is SALIENT_MAX_TOKENS.\n"
-      "SALIENT_ISA=scalar|avx2|avx512vnni forces an instruction set.");
+      fmt::format("MODEL is a Hugging Face folder (safetensors: dense, AutoAWQ, GPTQ or compressed-tensors), an ONNX\n"
+                  "folder of the generate() API, a GGUF file, or the name of a model on the hub (see pull --help),\n"
+                  "which is downloaded first when it is not in the cache.\n"
+                  "Every flag can be given as an environment variable too: --max-tokens is SALIENT_MAX_TOKENS.\n"
+                  "SALIENT_ISA={} forces an instruction set.",
+                  fmt::join(salient::kernels::kernel_names(), "|")));
   salient::cli::add_pull(program);
   salient::cli::add_models(program);
   salient::cli::add_inspect(program);

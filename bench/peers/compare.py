@@ -18,12 +18,21 @@ HERE = pathlib.Path(__file__).parent
 
 
 @dataclasses.dataclass
+class Measured:
+    prefill: float  # tokens a second
+    decode: float
+    load: float  # seconds to the first token
+    memory: int  # bytes until then
+
+
+@dataclasses.dataclass
 class Peer:
     name: str
     package: str  # in PyPI; empty for Salient
     script: str  # empty for Salient, which is run itself
     file: str  # of models.make
     models: tuple = models.NAMES
+    pins_itself: bool = False
 
     def command(self, file, given):
         numbers = ["--threads", given.threads, "--prompt-tokens", given.prompt_tokens, "--generate-tokens",
@@ -32,12 +41,17 @@ class Peer:
             return [models.SALIENT, "bench", file, *numbers, "--depth", 0, "--repetitions", 1, "--json"]
         return [sys.executable, HERE / self.script, file, *numbers]
 
-    def speeds(self, output):
-        """Tokens a second of prefill and of decoding."""
-        answer = json.loads(output)
+    def measure(self, file, given, log):
+        """What was measured of one run, and how much of the CPUs others used meanwhile."""
+        found = runs.run(self.command(file, given), given.cpus, log, not self.pins_itself)
+        answer = json.loads(found.output)
         if self.script:
-            return answer["prefill"], answer["decode"]
-        return tuple(test["tokens_per_second"] for test in answer)
+            measured = Measured(answer["prefill"], answer["decode"], answer["load"], answer["memory"])
+        else:
+            one_token = [models.SALIENT, "generate", file, "--prompt", "x", "--max-tokens", 1, "--threads",
+                         given.threads]
+            measured = Measured(*(test["tokens_per_second"] for test in answer), *runs.load(one_token, given.cpus))
+        return measured, found.foreign_percent
 
     def version(self):
         if self.package:
@@ -51,7 +65,8 @@ PEERS = [
     Peer("llama.cpp, Q4_1", "llama-cpp-python", "llama_cpp_peer.py", "q4_1"),
     Peer("llama.cpp, Q4_0", "llama-cpp-python", "llama_cpp_peer.py", "q4_0"),
     Peer("onnxruntime-genai", "onnxruntime-genai", "onnxruntime_genai_peer.py", "onnx"),
-    Peer("OpenVINO GenAI, Q4_0", "openvino-genai", "openvino_genai_peer.py", "q4_0", ("smollm2-135m",)),
+    Peer("OpenVINO GenAI, Q4_0", "openvino-genai", "openvino_genai_peer.py", "q4_0", ("smollm2-135m",),
+         pins_itself=True),
 ]
 
 
@@ -74,25 +89,24 @@ def arguments():
 
 
 def measure(name, given):
-    """The speeds of each peer in every round that was not disturbed, and how many rounds were."""
+    """What was measured of each peer in every round that was not disturbed, and how many rounds were."""
     files = models.make(name)
     peers = [peer for peer in PEERS if name in peer.models]
     kept, foreign, dropped = [], [], 0
     while len(kept) < given.rounds and len(kept) + dropped < 3 * given.rounds:
-        speeds, worst = {}, 0.0
+        measured, worst = {}, 0.0
         first = (len(kept) + dropped) % len(peers)  # no program always runs behind the same other
         for peer in peers[first:] + peers[:first]:
             log = files["awq"].parent / f"{peer.package or 'salient'}.log"
-            found = runs.run(peer.command(files[peer.file], given), given.cpus, log)
-            speeds[peer.name] = peer.speeds(found.output)
-            worst = max(worst, found.foreign_percent)
-            print(f"{name}, round {len(kept) + dropped + 1}, {peer.name}: prefill {speeds[peer.name][0]:.1f}, decode "
-                  f"{speeds[peer.name][1]:.1f} tokens/s; others used {found.foreign_percent:.0f} % of the CPUs",
+            measured[peer.name], foreign_percent = peer.measure(files[peer.file], given, log)
+            worst = max(worst, foreign_percent)
+            print(f"{name}, round {len(kept) + dropped + 1}, {peer.name}: prefill {measured[peer.name].prefill:.1f}, "
+                  f"decode {measured[peer.name].decode:.1f} tokens/s; others used {foreign_percent:.0f} % of the CPUs",
                   file=sys.stderr)
         if worst > given.foreign_limit:
             dropped += 1
         else:
-            kept.append(speeds)
+            kept.append(measured)
             foreign.append(worst)
     return peers, kept, foreign, dropped
 
@@ -101,10 +115,13 @@ def make_rows(name, peers, kept):
     rows = []
     for peer in peers:
         cells = [name, peer.name]
-        for kind in (0, 1):
-            cells.append(f"{statistics.median(speeds[peer.name][kind] for speeds in kept):.1f}")
-            ratio = statistics.median(speeds["Salient"][kind] / speeds[peer.name][kind] for speeds in kept)
+        for kind in ("prefill", "decode"):
+            cells.append(f"{statistics.median(getattr(measured[peer.name], kind) for measured in kept):.1f}")
+            ratio = statistics.median(getattr(measured["Salient"], kind) / getattr(measured[peer.name], kind)
+                                      for measured in kept)
             cells.append("" if peer.name == "Salient" else f"{ratio:.2f}")
+        cells.append(f"{statistics.median(measured[peer.name].load for measured in kept):.2f}")
+        cells.append(f"{statistics.median(measured[peer.name].memory for measured in kept) / 2**30:.2f}")
         rows.append(cells)
     return rows
 
@@ -119,7 +136,7 @@ def cpu_name():
 def main():
     given = arguments()
     header = ["model", "program", f"pp{given.prompt_tokens} t/s", "Salient is", f"tg{given.generate_tokens} t/s",
-              "Salient is"]
+              "Salient is", "first token after, s", "memory, GiB"]
     lines = [header, ["---"] * len(header)]
     notes = []
     for name in given.models:
@@ -136,6 +153,8 @@ def main():
         versions,
         "medians over rounds, in each of which every program ran once; \"Salient is\": the median of the rounds' "
         "ratios of Salient's speed to the program's",
+        "first token after: from the start of the process with Salient, from behind Python's imports with the others, "
+        "files in the system's cache; memory: the peak until then",
         f"a round is dropped when, while one of its programs ran, anything else used more than "
         f"{given.foreign_limit:g} % of the time of all CPUs (/proc/stat, less the program's own)",
         *notes]) + "\n"

@@ -24,6 +24,7 @@ def check(code, what):
 def main():
     given = peer.arguments()
     log = silence()
+    load = peer.Load()
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(os.fsencode(given.model), llama_cpp.llama_model_default_params())
     if not model:
@@ -49,6 +50,9 @@ def main():
         for token in prompt[:count]:
             decode([token])
 
+    generate(1)
+    load.first_token()
+    clear()
     decode(prompt)
     clear()
     generate(4)
@@ -56,7 +60,7 @@ def main():
     prefill = peer.seconds(lambda: decode(prompt))
     clear()
     generated = peer.seconds(lambda: generate(given.generate_tokens))
-    peer.answer(given.prompt_tokens / prefill, given.generate_tokens / generated)
+    peer.answer(given.prompt_tokens / prefill, given.generate_tokens / generated, load)
     del log
 
 

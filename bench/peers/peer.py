@@ -3,6 +3,7 @@
 import argparse
 import json
 import random
+import resource
 import time
 
 
@@ -26,6 +27,18 @@ def seconds(work):
     return time.perf_counter() - start
 
 
-def answer(prefill, decode):
-    """Tokens a second of both."""
-    print(json.dumps({"prefill": prefill, "decode": decode}), flush=True)
+class Load:
+    """What a program took until its first token: seconds, and bytes of memory at most, Python's included. Made before
+    the model is opened."""
+
+    def __init__(self):
+        self.start = time.perf_counter()
+
+    def first_token(self):
+        self.seconds = time.perf_counter() - self.start
+        self.bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def answer(prefill, decode, load):
+    """Tokens a second of both, and what came before."""
+    print(json.dumps({"prefill": prefill, "decode": decode, "load": load.seconds, "memory": load.bytes}), flush=True)

@@ -5,6 +5,7 @@ namespace salient::core {
 /// What this CPU and its operating system can run.
 struct CpuFeatures {
   bool avx2_fma_f16c = false;
+  bool avx_vnni = false;     ///< together with the above
   bool avx512_vnni = false;  ///< F, BW, VL, DQ and VNNI together
 };
 

@@ -1,3 +1,5 @@
+#include <fmt/ranges.h>
+
 #include <array>
 #include <string>
 #include <string_view>
@@ -20,8 +22,8 @@ struct Candidate {
 auto candidates() {
 #if defined(__x86_64__)
   const core::CpuFeatures& cpu = core::cpu_features();
-  return std::array{Candidate{&kAvx512VnniKernels, cpu.avx512_vnni}, Candidate{&kAvx2Kernels, cpu.avx2_fma_f16c},
-                    Candidate{&kScalarKernels, true}};
+  return std::array{Candidate{&kAvx512VnniKernels, cpu.avx512_vnni}, Candidate{&kAvxVnniKernels, cpu.avx_vnni},
+                    Candidate{&kAvx2Kernels, cpu.avx2_fma_f16c}, Candidate{&kScalarKernels, true}};
 #else
   return std::array{Candidate{&kScalarKernels, true}};
 #endif
@@ -29,16 +31,14 @@ auto candidates() {
 
 const KernelSet& choose() {
   const std::string wanted = core::os::environment("SALIENT_ISA");
-  std::string known;
   for (const Candidate& candidate : candidates()) {
     if (wanted.empty() ? candidate.runs_here : wanted == candidate.set->name) {
       if (candidate.runs_here) return *candidate.set;
       core::fail(core::ErrorKind::kUnsupported, "SALIENT_ISA={}: this CPU does not have these instructions", wanted);
     }
-    known += known.empty() ? candidate.set->name : std::string(", ") + candidate.set->name;
   }
   core::fail(core::ErrorKind::kUnsupported, "SALIENT_ISA={}: unknown instruction set; this build has {}", wanted,
-             known);
+             fmt::join(kernel_names(), ", "));
 }
 
 }  // namespace
@@ -46,6 +46,12 @@ const KernelSet& choose() {
 const KernelSet& active_kernels() {
   static const KernelSet& chosen = choose();
   return chosen;
+}
+
+std::vector<const char*> kernel_names() {
+  std::vector<const char*> names;
+  for (const Candidate& candidate : candidates()) names.push_back(candidate.set->name);
+  return names;
 }
 
 const KernelSet* find_kernels(const char* name) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 /// Free functions on plain pointers, one set per instruction set, all with the same bits: every float sum runs
 /// in the one order that scalar.cpp spells out, fused multiply-adds are written where they are meant, and
@@ -146,9 +147,12 @@ struct KernelSet {
   uint32_t (*sum_words)(const uint32_t* words, int64_t count);
 };
 
-/// The set in use: the best this CPU runs, or the one SALIENT_ISA names (scalar, avx2, avx512vnni).
+/// The set in use: the best this CPU runs, or the one SALIENT_ISA names.
 /// Throws unsupported when that one is unknown or cannot run here.
 const KernelSet& active_kernels();
+
+/// The names of this build's sets, the best first.
+std::vector<const char*> kernel_names();
 
 /// A set by name; nullptr when the name is unknown or this CPU cannot run it.
 const KernelSet* find_kernels(const char* name);
@@ -156,6 +160,7 @@ const KernelSet* find_kernels(const char* name);
 extern const KernelSet kScalarKernels;
 #if defined(__x86_64__)
 extern const KernelSet kAvx2Kernels;
+extern const KernelSet kAvxVnniKernels;
 extern const KernelSet kAvx512VnniKernels;
 #endif
 

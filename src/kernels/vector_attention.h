@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/vector_kernels.h"
+#include "kernels/vector_statistics.h"
 
 namespace salient::kernels {
 
@@ -21,7 +22,7 @@ struct VectorAttention {
   struct Running {
     float maximum;
     float sum;
-    float values[kMaxHeadDim];
+    alignas(64) float values[kMaxHeadDim];
   };
 
   /// Scales of the keys or values of a page, 16 of them from `key` on.
@@ -59,16 +60,15 @@ struct VectorAttention {
     }
   }
 
-  /// Hides the keys a row may not see, turns its scores into weights and merges maximum and sum into `running`.
-  /// `old_weight` and `new_weight` are the factors its values must be merged with; a row that sees none of the page
-  /// gets weights of 0 and keeps what it has.
-  static void weigh(const AttentionRow& row, int64_t page_start, float* scores, Running& running, float& old_weight,
-                    float& new_weight) {
-    const bool sees_page = row.first_key < page_start + kPageKeys && row.end_key > page_start;
-    if (!sees_page) {
-      for (int key = 0; key < kPageKeys; ++key) scores[key] = 0.0f;
-      return;
-    }
+  /// How the values so far and those of a page are weighted when they are merged.
+  struct Merge {
+    float old_weight;
+    float new_weight;
+    bool sees_page;
+  };
+
+  /// Hides the keys a row may not see, and gives the largest score of the others.
+  static float mask(const AttentionRow& row, int64_t page_start, float* scores) {
     const bool sees_all = row.first_key <= page_start && row.end_key >= page_start + kPageKeys;
     if (!sees_all) {
       for (int key = 0; key < kPageKeys; ++key) {
@@ -76,20 +76,44 @@ struct VectorAttention {
         if (position < row.first_key || position >= row.end_key) scores[key] = -__builtin_inff();
       }
     }
-    const float page_maximum = Common::maximum(scores, kPageKeys);
-    Float sums = V::zero();
-    for (int key = 0; key < kPageKeys; key += kLanes) {
-      const Float weights = Common::exp(V::subtract(V::load(scores + key), V::broadcast(page_maximum)));
-      V::store(scores + key, weights);
-      sums = V::add(sums, weights);
+    return Common::maximum(scores, kPageKeys);
+  }
+
+  /// Turns the scores of all rows into weights, and merges maxima and sums into `running`. A row that sees none of the
+  /// page gets weights of 0 and keeps what it has. One vector holds the factors of all rows.
+  template <int Rows>
+  static void weigh(const AttentionRow* rows, int64_t page_start, float (*scores)[kPageKeys], Running* running,
+                    Merge* merges) {
+    static_assert(2 * Rows <= kLanes);
+    float page_maximum[Rows];
+    alignas(64) float factors[kLanes] = {};
+    for (int r = 0; r < Rows; ++r) {
+      merges[r].sees_page = rows[r].first_key < page_start + kPageKeys && rows[r].end_key > page_start;
+      if (!merges[r].sees_page) continue;
+      page_maximum[r] = mask(rows[r], page_start, scores[r]);
+      const float maximum = page_maximum[r] > running[r].maximum ? page_maximum[r] : running[r].maximum;
+      factors[r] = running[r].maximum - maximum;
+      factors[Rows + r] = page_maximum[r] - maximum;
+      running[r].maximum = maximum;
     }
-    const float maximum = page_maximum > running.maximum ? page_maximum : running.maximum;
-    float factors[kLanes] = {running.maximum - maximum, page_maximum - maximum};
     V::store(factors, Common::exp(V::load(factors)));
-    old_weight = factors[0];
-    new_weight = factors[1];
-    running.maximum = maximum;
-    running.sum = __builtin_fmaf(running.sum, old_weight, Common::sum_lanes(sums) * new_weight);
+    for (int r = 0; r < Rows; ++r) {
+      Float sums = V::zero();
+      for (int key = 0; key < kPageKeys; key += kLanes) {
+        if (!merges[r].sees_page) {
+          V::store(scores[r] + key, V::zero());
+          continue;
+        }
+        const Float weights = Common::exp(V::subtract(V::load(scores[r] + key), V::broadcast(page_maximum[r])));
+        V::store(scores[r] + key, weights);
+        sums = V::add(sums, weights);
+      }
+      if (!merges[r].sees_page) continue;
+      merges[r].old_weight = factors[r];
+      merges[r].new_weight = factors[Rows + r];
+      running[r].sum =
+          __builtin_fmaf(running[r].sum, merges[r].old_weight, Common::sum_lanes(sums) * merges[r].new_weight);
+    }
   }
 
   /// Turns weights of keys into those of their values' numbers.
@@ -102,7 +126,7 @@ struct VectorAttention {
   /// Weighted values of the page for Rows rows, merged into their running values.
   template <int Rows, int Blocks>
   static void add_values(const float (*weights)[kPageKeys], const Stored* values, int64_t head_dim, int64_t first,
-                         const float* old_weights, const float* new_weights, const bool* sees, Running* running) {
+                         const Merge* merges, Running* running) {
     Float sums[Rows][Blocks];
     for (int r = 0; r < Rows; ++r) {
       for (int b = 0; b < Blocks; ++b) sums[r][b] = V::zero();
@@ -116,11 +140,11 @@ struct VectorAttention {
       }
     }
     for (int r = 0; r < Rows; ++r) {
-      if (!sees[r]) continue;
+      if (!merges[r].sees_page) continue;
       for (int b = 0; b < Blocks; ++b) {
         float* total = running[r].values + first + b * kLanes;
-        const Float part = V::multiply(sums[r][b], V::broadcast(new_weights[r]));
-        V::store(total, V::fma(V::load(total), V::broadcast(old_weights[r]), part));
+        const Float part = V::multiply(sums[r][b], V::broadcast(merges[r].new_weight));
+        V::store(total, V::fma(V::load(total), V::broadcast(merges[r].old_weight), part));
       }
     }
   }
@@ -139,25 +163,21 @@ struct VectorAttention {
       for (int64_t d = 0; d < head_dim; ++d) running[r].values[d] = 0.0f;
     }
     for (int64_t page = first_key / kPageKeys; page * kPageKeys < end_key; ++page) {
-      float weights[Rows][kPageKeys];
-      float old_weights[Rows];
-      float new_weights[Rows];
-      bool sees[Rows];
+      alignas(64) float weights[Rows][kPageKeys];
+      Merge merges[Rows];
       const auto* numbers = reinterpret_cast<const Stored*>(cache.pages[page]);
       const Stored* values = numbers + cache.value_offset;
       score<Rows>(rows, numbers + cache.key_offset, head_dim, scale, soft_cap, weights);
-      for (int r = 0; r < Rows; ++r) {
-        const int64_t start = page * kPageKeys;
-        sees[r] = rows[r].first_key < start + kPageKeys && rows[r].end_key > start;
-        weigh(rows[r], start, weights[r], running[r], old_weights[r], new_weights[r]);
-        if constexpr (kHasScales) scale_weights(values, head_dim, weights[r]);
+      weigh<Rows>(rows, page * kPageKeys, weights, running, merges);
+      if constexpr (kHasScales) {
+        for (int r = 0; r < Rows; ++r) scale_weights(values, head_dim, weights[r]);
       }
       int64_t d = 0;
       for (; d + V::kAttendBlocks * kLanes <= head_dim; d += V::kAttendBlocks * kLanes) {
-        add_values<Rows, V::kAttendBlocks>(weights, values, head_dim, d, old_weights, new_weights, sees, running);
+        add_values<Rows, V::kAttendBlocks>(weights, values, head_dim, d, merges, running);
       }
       for (; d < head_dim; d += kLanes) {
-        add_values<Rows, 1>(weights, values, head_dim, d, old_weights, new_weights, sees, running);
+        add_values<Rows, 1>(weights, values, head_dim, d, merges, running);
       }
     }
     for (int r = 0; r < Rows; ++r) {
@@ -167,12 +187,22 @@ struct VectorAttention {
     }
   }
 
+  /// `row_count` rows, of which there are 1 to Rows.
+  template <int Rows>
+  static void attend_rest(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
+                          float scale, float soft_cap) {
+    if constexpr (Rows > 1) {
+      if (row_count < Rows) return attend_rest<Rows - 1>(rows, row_count, cache, head_dim, scale, soft_cap);
+    }
+    attend_rows<Rows>(rows, cache, head_dim, scale, soft_cap);
+  }
+
   static void attend(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
                      float scale, float soft_cap) {
     for (; row_count >= V::kAttendRows; rows += V::kAttendRows, row_count -= V::kAttendRows) {
       attend_rows<V::kAttendRows>(rows, cache, head_dim, scale, soft_cap);
     }
-    for (; row_count > 0; ++rows, --row_count) attend_rows<1>(rows, cache, head_dim, scale, soft_cap);
+    if (row_count > 0) attend_rest<V::kAttendRows - 1>(rows, row_count, cache, head_dim, scale, soft_cap);
   }
 };
 
@@ -180,6 +210,7 @@ struct VectorAttention {
 template <typename V>
 constexpr KernelSet make_kernel_set(const char* name) {
   using K = VectorKernels<V>;
+  using Statistics = VectorStatistics<V>;
   return {
       .name = name,
       .multiply_f32 = K::template multiply_dense<typename K::Fp32>,
@@ -201,9 +232,9 @@ constexpr KernelSet make_kernel_set(const char* name) {
       .to_half = K::to_half,
       .add = K::add,
       .maximum = K::maximum,
-      .sum_exp = K::sum_exp,
-      .divergence = K::divergence,
-      .sum_words = K::sum_words,
+      .sum_exp = Statistics::sum_exp,
+      .divergence = Statistics::divergence,
+      .sum_words = Statistics::sum_words,
   };
 }
 

@@ -149,21 +149,21 @@ void LayerExecutor::turn_and_store(const CpuLayer& layer, CpuKvCache& cache, int
 
 void LayerExecutor::attend(const model::LayerAttention& attention, const CpuKvCache& cache, int64_t cache_layer,
                            std::span<const BatchSlice> slices) {
-  // A work item is one kv head and the queries of up to kItemTokens tokens that share it.
-  constexpr int64_t kItemTokens = 8;
+  // A work item is one kv head and about 24 queries that share it, a multiple of what the kernels take at a time.
   const int64_t group = spec_.heads / spec_.kv_heads;
+  const int64_t item_tokens = std::max<int64_t>(24 / group, 1);
   const kernels::KernelSet& kernels = kernels::active_kernels();
   const auto attend = cache.dtype() == core::DType::kI8    ? kernels.attend_i8
                       : cache.dtype() == core::DType::kF16 ? kernels.attend_f16
                                                            : kernels.attend_f32;
   for (const BatchSlice& slice : slices) {
-    const int64_t blocks = (slice.tokens + kItemTokens - 1) / kItemTokens;
+    const int64_t blocks = (slice.tokens + item_tokens - 1) / item_tokens;
     pool_.each(blocks * spec_.kv_heads, [&](int64_t item) {
       // The last tokens see the most keys: they are handed out first, so that no thread ends with a large item.
       const int64_t block = blocks - 1 - item / spec_.kv_heads;
       const int64_t kv_head = item % spec_.kv_heads;
       std::vector<kernels::AttentionRow> rows;
-      for (int64_t i = block * kItemTokens; i < std::min((block + 1) * kItemTokens, slice.tokens); ++i) {
+      for (int64_t i = block * item_tokens; i < std::min((block + 1) * item_tokens, slice.tokens); ++i) {
         const int64_t end_key = slice.first_position + i + 1;
         const int64_t first_key = attention.window > 0 ? std::max<int64_t>(end_key - attention.window, 0) : 0;
         for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {

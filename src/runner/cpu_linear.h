@@ -88,6 +88,9 @@ class LinearStage {
   };
 
   void round(const float* x, int64_t tokens, const CpuLinear& linear);
+  /// Some tokens through some of the tiles of all outputs, counted one output after the other.
+  void multiply(const float* x, int64_t first_token, int64_t tokens, std::span<const Output> outputs,
+                int64_t first_tile, int64_t end_tile) const;
 
   core::ThreadPool& pool_;
   std::vector<Rounded> rounded_;

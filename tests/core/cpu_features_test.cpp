@@ -31,6 +31,7 @@ TEST(CpuFeatures, AreWhatTheSystemLists) {
   };
   const bool avx2 = has_all({"avx2", "fma", "f16c"});
   EXPECT_EQ(cpu_features().avx2_fma_f16c, avx2);
+  EXPECT_EQ(cpu_features().avx_vnni, avx2 && has_all({"avx_vnni"}));
   EXPECT_EQ(cpu_features().avx512_vnni,
             avx2 && has_all({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"}));
 }

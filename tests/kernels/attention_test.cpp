@@ -7,7 +7,7 @@ namespace salient::kernels {
 namespace {
 
 using AttentionKernels = AgainstScalar;
-INSTANTIATE_TEST_SUITE_P(Sets, AttentionKernels, testing::Values("avx2", "avx512vnni"), set_name);
+INSTANTIATE_TEST_SUITE_P(Sets, AttentionKernels, vector_sets(), set_name);
 
 /// Three pages of one head, keys then values, as fp32 and as the fp16 numbers they hold exactly.
 struct Cache {

@@ -8,7 +8,7 @@ namespace salient::kernels {
 namespace {
 
 using ElementwiseKernels = AgainstScalar;
-INSTANTIATE_TEST_SUITE_P(Sets, ElementwiseKernels, testing::Values("avx2", "avx512vnni"), set_name);
+INSTANTIATE_TEST_SUITE_P(Sets, ElementwiseKernels, vector_sets(), set_name);
 
 constexpr int64_t kSizes[] = {1, 15, 16, 17, 100, 576, 1000};
 

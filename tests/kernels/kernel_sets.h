@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/dtype.h"
@@ -46,6 +47,13 @@ inline void expect_same_bits(const std::vector<float>& expected, const std::vect
     ASSERT_EQ(std::bit_cast<uint32_t>(expected[i]), std::bit_cast<uint32_t>(actual[i]))
         << "element " << i << ": " << expected[i] << " against " << actual[i];
   }
+}
+
+/// Every set of this build but the reference.
+inline auto vector_sets() {
+  std::vector<const char*> names = kernel_names();
+  std::erase_if(names, [](const char* name) { return std::string_view(name) == kScalarKernels.name; });
+  return testing::ValuesIn(names);
 }
 
 inline std::string set_name(const testing::TestParamInfo<const char*>& info) {

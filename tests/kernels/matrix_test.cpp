@@ -6,7 +6,7 @@ namespace salient::kernels {
 namespace {
 
 using MatrixKernels = AgainstScalar;
-INSTANTIATE_TEST_SUITE_P(Sets, MatrixKernels, testing::Values("avx2", "avx512vnni"), set_name);
+INSTANTIATE_TEST_SUITE_P(Sets, MatrixKernels, vector_sets(), set_name);
 
 struct Shape {
   int64_t rows;
@@ -173,9 +173,12 @@ Activations quantize(const KernelSet& set, const std::vector<float>& x, int64_t 
 
 TEST_P(MatrixKernels, QuantizedProductsAreTheSameBits) {
   for (const int bits : {4, 8}) {
-    for (const int group_size : {16, 32, 64, 128}) {
+    for (const int group_size : {16, 32, 64, 128, 256}) {
+      const int64_t columns = 3 * int64_t{group_size};
       for (const Shape& shape :
-           {Shape{16, 128, 1}, Shape{200, 384, 1}, Shape{40, 256, 3}, Shape{100, 384, 9}, Shape{7, 128, 5}}) {
+           {Shape{16, columns, 1}, Shape{200, columns, 1}, Shape{7, columns, 2}, Shape{40, columns, 3},
+            Shape{33, columns, 4}, Shape{7, columns, 5}, Shape{48, columns, 6}, Shape{100, columns, 7},
+            Shape{17, columns, 8}, Shape{100, columns, 9}}) {
         QuantizedCase c =
             make_quantized(bits, shape.rows, shape.columns, group_size, [&](int a, int b) { return random_int(a, b); });
         const auto x = random_floats(shape.tokens * shape.columns, 3.0f);

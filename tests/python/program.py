@@ -29,6 +29,15 @@ def run(*arguments, env=None, **options):
                           check=False, **options)
 
 
+def instruction_sets(model):
+    """The values of SALIENT_ISA that this CPU can run, the best first."""
+    refusal = run("generate", model, "--prompt", "a", env={"SALIENT_ISA": "none"}).stderr
+    known = refusal.strip().rsplit("this build has ", 1)[1].split(", ")
+    probes = {isa: run("generate", model, "--prompt", "a", "--max-tokens", "1", env={"SALIENT_ISA": isa})
+              for isa in known}
+    return [isa for isa, probe in probes.items() if "does not have these instructions" not in probe.stderr]
+
+
 class ProgramTest(unittest.TestCase):
     """Has a folder of its own for each class, and knows what good and bad runs look like."""
 

@@ -4,13 +4,16 @@ usage: autoawq.py MODEL_FOLDER CALIBRATION.ids OUTPUT_FOLDER [--group-size 64] [
 
 A re-implementation to be compared with (of AutoAWQ 0.2.9's awq/quantize/quantizer.py, and of llm-compressor's AWQ
 modifier of August 2026 followed by rounding): same scale groups, grids, losses, clipping and rounding. It writes an
-AutoAWQ "gemm" folder. The search computes in fp32 where AutoAWQ has fp16 on a GPU; the last rounding is in fp16, as its
-is. All tokens count but in the search for clipping, which samples 512 as AutoAWQ does.
+AutoAWQ "gemm" folder. Where AutoAWQ computes in fp16 on a GPU, the outputs that the search compares are bf16 here and
+everything before and after fp32; the last rounding is in fp16, as its is. All tokens count but in the search for
+clipping, which samples 512 as AutoAWQ does. The loss of a single linear is summed through the Gram matrix of its inputs,
+which is the same number.
 
 Where both agree: the scales of q, k and v are judged by the attention's output, those of gate and up by the MLP's, that
 of down by its own; o_proj is left out under grouped-query attention; statistics are those of the unquantized model.
 """
 import argparse
+import copy
 import json
 import pathlib
 import shutil
@@ -56,36 +59,52 @@ def scales_of(candidate, x_mean, w_mean):
     return scales
 
 
+def module_loss(module, linears, x, **arguments):
+    """The squared error of a module's outputs, as a function of its linears' weights; they are changed in place."""
+    run = lambda: (out[0] if isinstance(out := module(x, **arguments), tuple) else out).float()
+    expected = run()
+
+    def loss(weights):
+        for linear, weight in zip(linears, weights):
+            linear.weight.data = weight.bfloat16()
+        return (run() - expected).square().sum().item()
+
+    return loss
+
+
+def linear_loss(linear, x):
+    original, gram = linear.weight.data, x.t() @ x
+
+    def loss(weights):
+        delta = weights[0] - original
+        return ((delta @ gram) * delta).sum().item()
+
+    return loss
+
+
 class Search:
     def __init__(self, like, group_size):
         self.like = like
         self.group_size = group_size
 
-    def best_scales(self, linears, inputs, run):
-        """`run` computes what the loss compares, text after text, from the linears' weights as they are."""
+    def best_scales(self, linears, x, loss):
+        """The scales of the linears' inputs x [tokens, inputs] with the least loss."""
         weights = torch.cat([linear.weight for linear in linears])
         grouped = weights.reshape(-1, self.group_size)
         w_mean = (grouped.abs() / (grouped.abs().amax(dim=1, keepdim=True) + 1e-6)).view(weights.shape).mean(0)
-        x_mean = torch.cat(inputs).abs().mean(0)
-        originals = [linear.weight.data.clone() for linear in linears]
-        expected = list(run())
+        x_mean = x.abs().mean(0)
         best, best_loss = None, float("inf")
         for candidate in candidates(self.like):
             scales = scales_of(candidate, x_mean, w_mean)
-            for linear, original in zip(linears, originals):
-                linear.weight.data = pseudo_quantize(original * scales, self.group_size)[0] / scales
-            loss = sum(((a - b) ** 2).sum().item() for a, b in zip(run(), expected))
-            if loss < best_loss:
-                best, best_loss = scales, loss
-        for linear, original in zip(linears, originals):
-            linear.weight.data = original
+            found = loss([pseudo_quantize(linear.weight * scales, self.group_size)[0] / scales for linear in linears])
+            if found < best_loss:
+                best, best_loss = scales, found
         return best
 
-    def clip(self, linear, inputs):
+    def clip(self, linear, tokens):
         """AutoAWQ's _compute_best_clip: 1, 0.95 ... 0.55 of each group's largest magnitude, on 512 tokens."""
         weight = linear.weight.data
         rows, columns = weight.shape
-        tokens = torch.cat(inputs)
         step = max(1, tokens.shape[0] // 512)
         x = tokens[0:: step].reshape(-1, columns // self.group_size, self.group_size)
         blocks = torch.einsum("tgi,tgj->gij", x, x)
@@ -111,37 +130,40 @@ def scale_norm(norm, linears, scales):
         linear.weight.data *= scales
 
 
-def quantize_layer(layer, hidden, arguments, search):
-    """Scales, clips and returns the layer's rounded linears; `hidden` becomes the layer's outputs, unquantized."""
+def quantize_layer(layer, hidden, positions, search):
+    """Scales and clips the layer in place; returns its outputs from before that. `hidden` is [texts, tokens, size]."""
     attention, mlp = layer.self_attn, layer.mlp
-    attention_inputs = [layer.input_layernorm(h) for h in hidden]
-    run_attention = lambda xs: (attention(x, attention_mask=None, **arguments)[0] for x in xs)
-    middle, mlp_inputs, down_inputs, outputs, o_inputs = [], [], [], [], []
-    hook = attention.o_proj.register_forward_pre_hook(lambda module, args: o_inputs.append(args[0][0]))
-    for h, x in zip(hidden, attention_inputs):
-        middle.append(h + next(run_attention([x])))
-        mlp_inputs.append(layer.post_attention_layernorm(middle[-1]))
-        down_inputs.append(mlp.act_fn(mlp.gate_proj(mlp_inputs[-1])) * mlp.up_proj(mlp_inputs[-1]))
-        outputs.append(middle[-1] + mlp.down_proj(down_inputs[-1]))
+    attention_inputs = layer.input_layernorm(hidden)
+    o_inputs = []
+    hook = attention.o_proj.register_forward_pre_hook(lambda module, args: o_inputs.append(args[0]))
+    middle = hidden + attention(attention_inputs, attention_mask=None, position_embeddings=positions)[0]
     hook.remove()
-    flat = lambda xs: [x.reshape(-1, x.shape[-1]) for x in xs]
+    mlp_inputs = layer.post_attention_layernorm(middle)
+    down_inputs = mlp.act_fn(mlp.gate_proj(mlp_inputs)) * mlp.up_proj(mlp_inputs)
+    outputs = middle + mlp.down_proj(down_inputs)
+    flat = lambda x: x.reshape(-1, x.shape[-1])
 
     qkv = [attention.q_proj, attention.k_proj, attention.v_proj]
     # As in both, all scales are searched on the layer as it was, then applied.
-    found = [search.best_scales(qkv, flat(attention_inputs), lambda: run_attention(attention_inputs))]
-    found.append(search.best_scales([mlp.gate_proj, mlp.up_proj], flat(mlp_inputs), lambda: map(mlp, mlp_inputs)))
-    found.append(search.best_scales([mlp.down_proj], flat(down_inputs), lambda: map(mlp.down_proj, down_inputs)))
+    half = copy.deepcopy(layer).bfloat16()
+    attention_loss = module_loss(
+        half.self_attn, [half.self_attn.q_proj, half.self_attn.k_proj, half.self_attn.v_proj],
+        attention_inputs.bfloat16(), attention_mask=None, position_embeddings=[x.bfloat16() for x in positions])
+    mlp_loss = module_loss(half.mlp, [half.mlp.gate_proj, half.mlp.up_proj], mlp_inputs.bfloat16())
+    found = [search.best_scales(qkv, flat(attention_inputs), attention_loss),
+             search.best_scales([mlp.gate_proj, mlp.up_proj], flat(mlp_inputs), mlp_loss),
+             search.best_scales([mlp.down_proj], flat(down_inputs), linear_loss(mlp.down_proj, flat(down_inputs)))]
     scale_norm(layer.input_layernorm, qkv, found[0])
     scale_norm(layer.post_attention_layernorm, [mlp.gate_proj, mlp.up_proj], found[1])
     mlp.up_proj.weight.data /= found[2].view(-1, 1)
     mlp.down_proj.weight.data *= found[2]
 
     if search.like == "autoawq":
-        search.clip(attention.v_proj, [x / found[0] for x in flat(attention_inputs)])
-        search.clip(attention.o_proj, o_inputs)
+        search.clip(attention.v_proj, flat(attention_inputs) / found[0])
+        search.clip(attention.o_proj, flat(o_inputs[0]))
         for linear in (mlp.gate_proj, mlp.up_proj):
-            search.clip(linear, [x / found[1] for x in flat(mlp_inputs)])
-        search.clip(mlp.down_proj, [x / found[2] for x in flat(down_inputs)])
+            search.clip(linear, flat(mlp_inputs) / found[1])
+        search.clip(mlp.down_proj, flat(down_inputs) / found[2])
     return outputs
 
 
@@ -177,14 +199,13 @@ def main():
     model = AutoModelForCausalLM.from_pretrained(flags.model, dtype=torch.float32, attn_implementation="sdpa")
     config = model.config
     assert config.num_key_value_heads != config.num_attention_heads, "o_proj would have to be scaled"
-    texts = [torch.tensor([[int(token) for token in line.split()]]) for line in open(flags.calibration)]
-    hidden = [model.model.embed_tokens(text) for text in texts]
-    positions = torch.arange(texts[0].shape[1])[None]
-    arguments = {"position_embeddings": model.model.rotary_emb(hidden[0], positions)}
+    texts = torch.tensor([[int(token) for token in line.split()] for line in open(flags.calibration)])
+    hidden = model.model.embed_tokens(texts)
+    positions = model.model.rotary_emb(hidden, torch.arange(texts.shape[1])[None])
     search = Search(flags.like, flags.group_size)
     tensors = {}
     for i, layer in enumerate(model.model.layers[: flags.layers]):
-        hidden = quantize_layer(layer, hidden, arguments, search)
+        hidden = quantize_layer(layer, hidden, positions, search)
         for name in LINEARS:
             weight = layer.get_submodule(name).weight.data
             tensors |= packed_tensors(f"model.layers.{i}.{name}", weight, flags.group_size)

@@ -303,7 +303,8 @@ TEST_F(QuantizerTest, WarnsOfCalibrationWithFewerTokensThanALinearHasInputs) {
   const auto& spec = decoder_->spec();
   const auto widest = static_cast<size_t>(spec.intermediate_size);
   EXPECT_EQ(calibration_warning(spec, std::vector{std::vector<int32_t>(widest - 10), std::vector<int32_t>(10)}), "");
-  const std::string warning = calibration_warning(spec, std::vector{std::vector<int32_t>(widest - 1)});
+  const std::string warning =
+      calibration_warning(spec, std::vector<std::vector<int32_t>>{std::vector<int32_t>(widest - 1)});
   EXPECT_NE(warning.find(std::to_string(widest - 1) + " tokens"), std::string::npos) << warning;
   EXPECT_NE(warning.find(std::to_string(widest) + " inputs"), std::string::npos) << warning;
 }

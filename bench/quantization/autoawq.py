@@ -1,12 +1,13 @@
 """AutoAWQ's algorithm, and llm-compressor's, as they are written, for models of the Llama family.
 
 usage: autoawq.py MODEL_FOLDER CALIBRATION.ids OUTPUT_FOLDER [--group-size 64] [--like autoawq|llm-compressor]
+                  [--searched N]
 
 A re-implementation to be compared with (of AutoAWQ 0.2.9's awq/quantize/quantizer.py, and of llm-compressor's AWQ
 modifier of August 2026 followed by rounding): same scale groups, grids, losses, clipping and rounding. It writes an
 AutoAWQ "gemm" folder. Where AutoAWQ computes in fp16 on a GPU, the outputs that the search compares are bf16 here and
 everything before and after fp32; the last rounding is in fp16, as its is. All tokens count but in the search for
-clipping, which samples 512 as AutoAWQ does. The loss of a single linear is summed through the Gram matrix of its inputs,
+clipping, which samples 512 as AutoAWQ does, and where --searched leaves texts out of the comparison of outputs. The loss of a single linear is summed through the Gram matrix of its inputs,
 which is the same number.
 
 Where both agree: the scales of q, k and v are judged by the attention's output, those of gate and up by the MLP's, that
@@ -130,7 +131,7 @@ def scale_norm(norm, linears, scales):
         linear.weight.data *= scales
 
 
-def quantize_layer(layer, hidden, positions, search):
+def quantize_layer(layer, hidden, positions, search, searched):
     """Scales and clips the layer in place; returns its outputs from before that. `hidden` is [texts, tokens, size]."""
     attention, mlp = layer.self_attn, layer.mlp
     attention_inputs = layer.input_layernorm(hidden)
@@ -148,8 +149,8 @@ def quantize_layer(layer, hidden, positions, search):
     half = copy.deepcopy(layer).bfloat16()
     attention_loss = module_loss(
         half.self_attn, [half.self_attn.q_proj, half.self_attn.k_proj, half.self_attn.v_proj],
-        attention_inputs.bfloat16(), attention_mask=None, position_embeddings=[x.bfloat16() for x in positions])
-    mlp_loss = module_loss(half.mlp, [half.mlp.gate_proj, half.mlp.up_proj], mlp_inputs.bfloat16())
+        attention_inputs[::searched].bfloat16(), attention_mask=None, position_embeddings=[x.bfloat16() for x in positions])
+    mlp_loss = module_loss(half.mlp, [half.mlp.gate_proj, half.mlp.up_proj], mlp_inputs[::searched].bfloat16())
     found = [search.best_scales(qkv, flat(attention_inputs), attention_loss),
              search.best_scales([mlp.gate_proj, mlp.up_proj], flat(mlp_inputs), mlp_loss),
              search.best_scales([mlp.down_proj], flat(down_inputs), linear_loss(mlp.down_proj, flat(down_inputs)))]
@@ -193,6 +194,7 @@ def main():
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--group-size", type=int, default=64)
     parser.add_argument("--like", choices=["autoawq", "llm-compressor"], default="autoawq")
+    parser.add_argument("--searched", type=int, default=1, help="compare outputs on every n-th text only")
     parser.add_argument("--layers", type=int, help="stop after as many; for trying the program")
     flags = parser.parse_args()
     torch.set_grad_enabled(False)
@@ -205,7 +207,7 @@ def main():
     search = Search(flags.like, flags.group_size)
     tensors = {}
     for i, layer in enumerate(model.model.layers[: flags.layers]):
-        hidden = quantize_layer(layer, hidden, positions, search)
+        hidden = quantize_layer(layer, hidden, positions, search, flags.searched)
         for name in LINEARS:
             weight = layer.get_submodule(name).weight.data
             tensors |= packed_tensors(f"model.layers.{i}.{name}", weight, flags.group_size)

@@ -4,30 +4,16 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
-#include <sstream>
 
 #include "core/error.h"
 #include "generate/self_text.h"
 #include "quantize/quantizer.h"
 #include "runner/cpu_runner.h"
+#include "token_file.h"
 
 namespace {
 
 using namespace salient;
-
-using Sequences = std::vector<std::vector<int32_t>>;
-
-Sequences read_sequences(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  if (!file) core::fail(core::ErrorKind::kNotFound, "{}: cannot be opened", path.string());
-  Sequences sequences;
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream numbers(line);
-    sequences.emplace_back();
-    for (int32_t token = 0; numbers >> token;) sequences.back().push_back(token);
-  }
-  return sequences;
-}
 
 /// What `salient quantize` calibrates with where it is given no text.
 void write_self_text(const std::shared_ptr<const model::Decoder>& decoder, core::ThreadPool& pool,
@@ -60,6 +46,7 @@ int run(int argc, char** argv) {
   program.add_option("--search-grids", steps.search_grids);
   program.add_option("--compensate", steps.compensate);
   program.add_option("--sweeps", steps.sweeps);
+  program.add_option("--shrinkage", steps.shrinkage);
   program.add_option("--damping", steps.damping);
   program.add_option("--correction", steps.correction);
   CLI11_PARSE(program, argc, argv);
@@ -70,7 +57,7 @@ int run(int argc, char** argv) {
     write_self_text(decoder, pool, self_text);
     return 0;
   }
-  const auto report = quantize::quantize(decoder, read_sequences(calibration), options, pool);
+  const auto report = quantize::quantize(decoder, bench::read_token_file(calibration), options, pool);
   std::printf("%s\n", nlohmann::json({{"seconds", report.seconds}, {"layers", report.layers}}).dump().c_str());
   return 0;
 }

@@ -115,6 +115,17 @@ GroupedForm::GroupedForm(Matrix gram_matrix, int group_size) : gram(std::move(gr
   for (int64_t first = 0; first < gram.rows; first += group_size) groups.emplace_back(gram, first, group_size);
 }
 
+void regularize_gram(Matrix& gram, float shrinkage, float damping) {
+  double sum = 0;
+  for (int64_t i = 0; i < gram.rows; ++i) sum += gram.row(i)[i];
+  const auto added = static_cast<float>(damping * sum / static_cast<double>(gram.rows));
+  for (int64_t i = 0; i < gram.rows; ++i) {
+    const float own = gram.row(i)[i];
+    for (int64_t j = 0; j < gram.columns; ++j) gram.row(i)[j] *= 1 - shrinkage;
+    gram.row(i)[i] = own + added;
+  }
+}
+
 double output_error(const Matrix& target, const core::QuantizedTensor& rounded, const QuadraticForm& form,
                     core::ThreadPool& pool) {
   constexpr int64_t kRowBlock = 96;

@@ -73,6 +73,10 @@ struct GroupedForm {
   std::vector<QuadraticForm> groups;
 };
 
+/// Makes a Gram matrix tell less of its own text and more of texts in general: takes `shrinkage` of every element off
+/// the diagonal, then adds `damping` of the mean of the diagonal to it.
+void regularize_gram(Matrix& gram, float shrinkage, float damping);
+
 /// The squared error of a linear's outputs: the sum over rows d of `rounded` - `target` of d H d^T.
 double output_error(const Matrix& target, const core::QuantizedTensor& rounded, const QuadraticForm& form,
                     core::ThreadPool& pool);

@@ -135,9 +135,9 @@ class PlaceQuantizer {
       : steps_(steps),
         group_size_(group_size),
         pool_(pool),
-        form_(std::move(inputs.gram), group_size),
+        form_(regularized(std::move(inputs.gram), steps), group_size),
         drift_(std::move(inputs.drift)) {
-    if (steps.compensate || steps.correction > 0) factor_ = factor_gram(form_.gram, steps.damping, pool);
+    if (steps.compensate || steps.correction > 0) factor_ = factor_gram(form_.gram, kLeastDamping, pool);
   }
 
   /// The best candidate for a linear, and what it bought.
@@ -171,6 +171,14 @@ class PlaceQuantizer {
   }
 
  private:
+  /// What a regularized matrix still needs where it is singular but for rounding.
+  static constexpr float kLeastDamping = 1e-6f;
+
+  static Matrix regularized(Matrix gram, const Steps& steps) {
+    regularize_gram(gram, steps.shrinkage, steps.damping);
+    return gram;
+  }
+
   struct Best {
     core::QuantizedTensor tensor;
     const char* name;

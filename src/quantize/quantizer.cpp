@@ -59,6 +59,7 @@ json make_settings(const model::Decoder& decoder, std::span<const std::vector<in
           {"clip", steps.search_grids},
           {"compensate", steps.compensate},
           {"sweeps", steps.sweeps},
+          {"shrinkage", steps.shrinkage},
           {"damping", steps.damping},
           {"correction", steps.correction},
           {"calibration", calibrated ? options.identity : json()},

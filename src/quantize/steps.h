@@ -15,8 +15,9 @@ struct Steps {
   bool search_grids = false;  ///< grid_search.h
   bool compensate = false;    ///< compensation.h
   int sweeps = 0;             ///< coordinate_descent.h, after compensation
-  float damping = 0.01f;      ///< of H, as a share of its mean diagonal element, in compensation and correction
-  float correction = 0;       ///< the share of correction.h; above 0, statistics are those behind quantized layers
+  float shrinkage = 0;        ///< regularize_gram, before all steps but the search for scales ...
+  float damping = 0;
+  float correction = 0;  ///< the share of correction.h; above 0, statistics are those behind quantized layers
 
   bool need_calibration() const { return scale || search_grids || compensate; }
 };

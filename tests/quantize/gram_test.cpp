@@ -148,5 +148,14 @@ TEST(OutputError, IsTheSquaredErrorOfTheOutputs) {
   EXPECT_NEAR(output_error(target, rounded, form.whole, pool), expected, 1e-4 * expected);
 }
 
+TEST(RegularizeGramTest, TakesFromWhatIsOffTheDiagonalAndAddsToWhatIsOnIt) {
+  Matrix gram(2, 2);
+  gram.values = {1, 2, 2, 7};
+  regularize_gram(gram, 0.25f, 0.5f);
+  EXPECT_EQ(gram.values, (std::vector<float>{3, 1.5f, 1.5f, 9}));
+  regularize_gram(gram, 0, 0);
+  EXPECT_EQ(gram.values, (std::vector<float>{3, 1.5f, 1.5f, 9}));
+}
+
 }  // namespace
 }  // namespace salient::quantize

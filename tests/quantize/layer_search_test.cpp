@@ -129,7 +129,8 @@ TEST_F(LayerSearchTest, ReportsTheErrorOfWhatItKeeps) {
   steps.scale = false;
   steps.correction = 0;
   const QuantizedLayer quantized = search_layer(layer, statistics, spec(), kGroupSize, steps, pool_);
-  const Matrix gram = statistics.at(runner::LinearInput::kDown).gram();
+  Matrix gram = statistics.at(runner::LinearInput::kDown).gram();
+  regularize_gram(gram, steps.shrinkage, steps.damping);
   ASSERT_EQ(quantized.report.back().part, "down");
   const double expected = error_of(layer.down.weights, quantized.linears.back(), gram);
   EXPECT_NEAR(quantized.report.back().loss_after, expected, 1e-4 * expected);

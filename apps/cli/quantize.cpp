@@ -14,6 +14,7 @@
 #include "generate/self_text.h"
 #include "hub/named_text.h"
 #include "quantize/quantizer.h"
+#include "quantize/report_page.h"
 
 namespace salient::cli {
 
@@ -130,7 +131,7 @@ void print_summary(const quantize::QuantizeReport& report, const Flags& flags, c
   };
   std::vector<Sum> sums;
   for (const json& layer : report.layers) {
-    for (const json& line : layer) {
+    for (const json& line : layer["steps"]) {
       const auto kind = line["kind"].get<std::string>();
       const auto part = line["part"].get<std::string>();
       auto sum = std::find_if(sums.begin(), sums.end(), [&](const Sum& s) { return s.kind == kind && s.part == part; });
@@ -191,7 +192,6 @@ void run(Flags& flags) {
     if (!warning.empty()) fmt::print(stderr, "warning: {}\n", warning);
   }
   const quantize::QuantizeReport report = quantize::quantize(decoder, calibration, flags.options, pool);
-  if (!flags.json) return print_summary(report, flags, before);
   const json result = {{"output", flags.options.output.string()},
                        {"format", flags.format},
                        {"method", flags.method},
@@ -202,7 +202,9 @@ void run(Flags& flags) {
                        {"seconds", report.seconds},
                        {"resumed_layers", report.resumed_layers},
                        {"layers", report.layers}};
-  print_json(result);
+  quantize::write_report(flags.options.output, result);
+  if (flags.json) return print_json(result);
+  print_summary(report, flags, before);
 }
 
 }  // namespace

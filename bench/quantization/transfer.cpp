@@ -118,11 +118,10 @@ class Comparison {
 
 std::vector<Setting> settings_to_try() {
   std::vector<Setting> settings = {{0, 0, false, 0}};
-  for (const float shrinkage : {0.0f, 0.05f, 0.2f}) {
-    for (const float damping : {0.01f, 0.1f, 0.4f}) settings.push_back({shrinkage, damping, true, 0});
-  }
-  for (const float shrinkage : {0.0f, 0.2f}) {
-    for (const float damping : {0.01f, 0.1f}) settings.push_back({shrinkage, damping, true, 4});
+  for (const float shrinkage : {0.0f, 0.2f, 0.4f, 0.6f}) {
+    for (const float damping : {0.01f, 0.1f, 0.4f}) {
+      for (const int sweeps : {0, 4}) settings.push_back({shrinkage, damping, true, sweeps});
+    }
   }
   return settings;
 }

@@ -56,9 +56,10 @@ struct Places {
 };
 
 ScaleChoice search(const char* part, const ScaleGroup& group, int group_size, core::ThreadPool& pool,
-                   std::vector<SearchReport>& report) {
+                   QuantizedLayer& result) {
   ScaleChoice choice = search_scales(group, group_size, pool);
-  report.push_back({SearchReport::Kind::kScales, part, choice.candidate, choice.identity_loss, choice.loss});
+  result.report.push_back({SearchReport::Kind::kScales, part, choice.candidate, choice.identity_loss, choice.loss});
+  result.channels.push_back(report_channels(part, group, choice.scales, group_size, pool));
   return choice;
 }
 
@@ -85,12 +86,12 @@ struct Readers {
 
 /// Searches all scales on the layer as it was, then applies them.
 void scale_layer(DenseLayer& layer, const Readers& readers, const model::DecoderSpec& spec, int group_size,
-                 bool scale_values, Places& places, core::ThreadPool& pool, std::vector<SearchReport>& report) {
+                 bool scale_values, Places& places, core::ThreadPool& pool, QuantizedLayer& result) {
   const int64_t heads_a_value = spec.heads / spec.kv_heads;
   const float norm_offset = spec.norm == model::NormKind::kRmsPlusOne ? 1.0f : 0.0f;
   const auto search_place = [&](const char* part, const std::vector<DenseLinear*>& linears, const Inputs& inputs) {
     return search(part, {.weights = weights_of(linears), .gram = &inputs.gram, .mean_magnitudes = inputs.magnitudes},
-                  group_size, pool, report);
+                  group_size, pool, result);
   };
   auto attention = search_place("attention input", readers.attention, places.attention);
   std::optional<ScaleChoice> output;
@@ -101,7 +102,7 @@ void scale_layer(DenseLayer& layer, const Readers& readers, const model::Decoder
                      .mean_magnitudes = places.output.magnitudes,
                      .tied_heads = heads_a_value,
                      .head_dim = spec.head_dim},
-                    group_size, pool, report);
+                    group_size, pool, result);
   }
   std::optional<ScaleChoice> mlp;
   if (!readers.mlp.empty()) mlp = search_place("mlp input", readers.mlp, places.mlp);
@@ -126,6 +127,16 @@ void scale_layer(DenseLayer& layer, const Readers& readers, const model::Decoder
     scale_behind_linear(layer.up, layer.down, down->scales, [](int64_t i) { return i; });
     places.down.divide(down->scales);
   }
+}
+
+void report_weights(DenseLayer& layer, int group_size, QuantizedLayer& result) {
+  for (const DenseLinear* linear : layer.linears()) {
+    result.weights.push_back(report_weights(linear->name, linear->weights, group_size));
+  }
+}
+
+void count_codes(QuantizedLayer& result) {
+  for (size_t i = 0; i < result.linears.size(); ++i) count_codes(result.linears[i], result.weights[i]);
 }
 
 /// Quantizes the linears of one place, which share its inputs.
@@ -200,8 +211,9 @@ QuantizedLayer search_layer(DenseLayer& layer, const LayerStatistics& statistics
   QuantizedLayer result;
   Places places(statistics);
   const Readers readers(layer, spec);
+  report_weights(layer, group_size, result);
   if (steps.scale) {
-    scale_layer(layer, readers, spec, group_size, steps.scale_values, places, pool, result.report);
+    scale_layer(layer, readers, spec, group_size, steps.scale_values, places, pool, result);
   }
   std::map<const DenseLinear*, core::QuantizedTensor> quantized;
   const auto quantize_place = [&](Inputs& inputs, const std::vector<DenseLinear*>& linears) {
@@ -215,6 +227,7 @@ QuantizedLayer search_layer(DenseLayer& layer, const LayerStatistics& statistics
   quantize_place(places.down, {&layer.down});
   for (const DenseLinear* linear : layer.linears()) result.linears.push_back(std::move(quantized.at(linear)));
   result.norms = layer.norms;
+  count_codes(result);
   return result;
 }
 
@@ -225,6 +238,8 @@ QuantizedLayer round_layer(DenseLayer& layer, int group_size, core::ThreadPool& 
     result.linears.push_back(round_matrix(linear->weights, group_size, grids, pool));
   }
   result.norms = layer.norms;
+  report_weights(layer, group_size, result);
+  count_codes(result);
   return result;
 }
 

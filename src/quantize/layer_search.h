@@ -5,6 +5,7 @@
 
 #include "core/thread_pool.h"
 #include "model/decoder_spec.h"
+#include "quantize/channel_report.h"
 #include "quantize/dense_layer.h"
 #include "quantize/gram.h"
 #include "quantize/steps.h"
@@ -39,6 +40,8 @@ struct QuantizedLayer {
   model::LayerNorms norms;
   std::vector<core::QuantizedTensor> linears;  ///< in the order of model::linear_slots
   std::vector<SearchReport> report;
+  std::vector<ChannelReport> channels;  ///< of each scale group
+  std::vector<WeightReport> weights;    ///< of each linear, as it was before scaling
 };
 
 /// Quantizes one layer, whose linears are `layer` (changed in place by scales). Of each linear the best of its

@@ -132,16 +132,20 @@ std::vector<OutputTensor> make_layer_tensors(int64_t index, const DecoderSpec& s
   return tensors;
 }
 
-json to_json(const std::vector<SearchReport>& report) {
-  json list = json::array();
-  for (const SearchReport& line : report) {
-    list.push_back({{"kind", line.kind == SearchReport::Kind::kScales ? "scales" : "linear"},
-                    {"part", line.part},
-                    {"choice", line.choice},
-                    {"loss_before", line.loss_before},
-                    {"loss_after", line.loss_after}});
+json to_json(const QuantizedLayer& layer) {
+  json steps = json::array();
+  for (const SearchReport& line : layer.report) {
+    steps.push_back({{"kind", line.kind == SearchReport::Kind::kScales ? "scales" : "linear"},
+                     {"part", line.part},
+                     {"choice", line.choice},
+                     {"loss_before", line.loss_before},
+                     {"loss_after", line.loss_after}});
   }
-  return list;
+  json channels = json::array();
+  for (const ChannelReport& report : layer.channels) channels.push_back(to_json(report));
+  json weights = json::array();
+  for (const WeightReport& report : layer.weights) weights.push_back(to_json(report));
+  return {{"steps", steps}, {"channels", channels}, {"weights", weights}};
 }
 
 void check_calibration(const model::Decoder& decoder, std::span<const std::vector<int32_t>> calibration) {
@@ -260,7 +264,7 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
       } else {
         quantized = round_layer(dense, report.group_size, pool);
       }
-      writer.write_note(parts.back(), to_json(quantized.report));
+      writer.write_note(parts.back(), to_json(quantized));
       writer.write_part(parts.back(), make_layer_tensors(i, spec, dense, quantized, settings));
     }
     if (calibrated && pass->is_corrected() && i + 1 < spec.layers) {

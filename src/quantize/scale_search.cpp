@@ -117,6 +117,29 @@ double rounding_loss(const ScaleGroup& group, std::span<const float> scales, int
   return sampled_loss(group, QuadraticForm(*group.gram, 0, group.gram->rows), scales, group_size, row_step, pool);
 }
 
+std::vector<double> rounding_loss_by_input(const ScaleGroup& group, std::span<const float> scales, int group_size,
+                                           core::ThreadPool& pool) {
+  const auto width = static_cast<int64_t>(scales.size());
+  std::vector<double> losses(static_cast<size_t>(width));
+  Matrix deltas(kRowBlock, width);
+  for (const Matrix* weights : group.weights) {
+    for (int64_t first = 0; first < weights->rows; first += kRowBlock) {
+      const int64_t count = std::min(kRowBlock, weights->rows - first);
+      pool.split(count, [&](int64_t begin, int64_t end) {
+        std::vector<float> scaled(static_cast<size_t>(width));
+        for (int64_t i = begin; i < end; ++i) {
+          rounding_error(weights->row(first + i), scales, group_size, scaled, deltas.row(i));
+        }
+      });
+      for (int64_t row = 0; row < count; ++row) {
+        for (int64_t i = 0; i < width; ++i) losses[i] += double{deltas.row(row)[i]} * deltas.row(row)[i];
+      }
+    }
+  }
+  for (int64_t i = 0; i < width; ++i) losses[i] *= group.gram->row(i)[i];
+  return losses;
+}
+
 ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadPool& pool) {
   const int64_t width = group.gram->columns;
   int64_t rows = 0;

@@ -42,4 +42,8 @@ ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadP
 double rounding_loss(const ScaleGroup& group, std::span<const float> scales, int group_size, int64_t row_step,
                      core::ThreadPool& pool);
 
+/// The part of that sum, over all rows, that is each input's own: d_i^2 H_ii.
+std::vector<double> rounding_loss_by_input(const ScaleGroup& group, std::span<const float> scales, int group_size,
+                                           core::ThreadPool& pool);
+
 }  // namespace salient::quantize

@@ -9,7 +9,8 @@ Steps steps_of(Method method, bool clip) {
   steps.search_grids = clip;
   if (method == Method::kAwq) return steps;
   steps.compensate = true;
-  steps.damping = 0.01f;
+  steps.shrinkage = 0.4f;
+  steps.damping = 0.1f;
   steps.sweeps = 4;
   steps.correction = 0.25f;
   return steps;

@@ -126,8 +126,11 @@ TEST_F(QuantizerTest, EachMethodIsNearerToTheModelThanTheOneBefore) {
     EXPECT_FALSE(fs::exists(folder_.path() / (std::string(name) + ".partial")));
     ASSERT_EQ(report.layers.size(), 3u);
     for (const auto& layer : report.layers) {
-      ASSERT_EQ(layer.size(), method == Method::kRoundToNearest ? 0u : 11u);
-      for (const auto& line : layer) EXPECT_LE(line["loss_after"].get<double>(), line["loss_before"].get<double>());
+      ASSERT_EQ(layer["steps"].size(), method == Method::kRoundToNearest ? 0u : 11u);
+      EXPECT_EQ(layer["channels"].size(), method == Method::kRoundToNearest ? 0u : 4u);
+      EXPECT_EQ(layer["weights"].size(), 7u);
+      for (const auto& line : layer["steps"])
+        EXPECT_LE(line["loss_after"].get<double>(), line["loss_before"].get<double>());
     }
     const auto actual = logits_of(open_decoder(folder_.path() / name));
     double error = 0;

@@ -13,6 +13,7 @@
 #include "core/mapped_file.h"
 #include "generate/self_text.h"
 #include "hub/named_text.h"
+#include "quantize/estimate.h"
 #include "quantize/quantizer.h"
 #include "quantize/report_page.h"
 
@@ -37,6 +38,7 @@ struct Flags {
   int64_t sequences = 48;
   int64_t tokens = 512;
   uint64_t seed = 0;
+  bool dry_run = false;
   bool json = false;
 };
 
@@ -161,6 +163,32 @@ std::set<std::string_view> block_formats(const checkpoint::Checkpoint& checkpoin
   return formats;
 }
 
+/// What the run would take, in place of the run.
+void print_estimate(const Flags& flags, const model::Decoder& decoder, int group_size, const Sizes& before,
+                    core::ThreadPool& pool) {
+  const auto expected =
+      quantize::estimate(decoder.spec(), group_size, flags.options.steps, flags.sequences, flags.tokens);
+  const double rate = quantize::measure_rate(pool);
+  const double seconds = expected.flop() / rate;
+  if (flags.json) {
+    return print_json({{"bytes", expected.bytes},
+                       {"bytes_before", before.stored},
+                       {"memory", expected.memory},
+                       {"calibration_flop", expected.calibration_flop},
+                       {"search_flop", expected.search_flop},
+                       {"flop_per_second", rate},
+                       {"seconds", seconds}});
+  }
+  fmt::print(
+      "{}: {} of tensors ({} as stored)\nmemory: {} at the peak, beside the file\ntime: at least {}, for {:.1f} Tflop "
+      "at "
+      "{:.0f} Gflop/s{}\n",
+      flags.options.output.string(), core::format_bytes(expected.bytes), core::format_bytes(before.stored),
+      core::format_bytes(expected.memory), core::format_duration(seconds), expected.flop() / 1e12, rate / 1e9,
+      flags.calibration.empty() && flags.options.steps.need_calibration() ? ", after the model has written its text"
+                                                                          : "");
+}
+
 void run(Flags& flags) {
   const Interrupt interrupt;
   core::ThreadPool pool(flags.run.threads);
@@ -178,6 +206,7 @@ void run(Flags& flags) {
                  ? ": the largest of 128, 64 and 32 that divides every input (the format has one size for all)"
                  : "");
   flags.options.steps = quantize::steps_of(kMethods.at(flags.method), flags.clip == "on");
+  if (flags.dry_run) return print_estimate(flags, *decoder, group_size, before, pool);
   flags.options.format = packed_format(flags.format);
   flags.options.identity = {{"text", flags.calibration.empty() ? "self" : flags.calibration},
                             {"sequences", flags.sequences},
@@ -230,6 +259,7 @@ void add_quantize(CLI::App& program) {
   add_option(*command, "--calibration-tokens", flags->tokens, "Tokens of a sequence")->check(at_least(1));
   add_option(*command, "--seed", flags->seed, "Of the text the model writes itself")->check(at_least(0));
   add_flag(*command, "--resume", flags->options.resume, "Go on with an interrupted run of the same settings");
+  add_flag(*command, "--dry-run", flags->dry_run, "Say what size, memory and time it would take, and do no more");
   add_flag(*command, "--json", flags->json, "Print the report of every layer as JSON");
   command->callback([flags] { run(*flags); });
 }

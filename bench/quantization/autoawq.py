@@ -7,8 +7,8 @@ A re-implementation to be compared with (of AutoAWQ 0.2.9's awq/quantize/quantiz
 modifier of August 2026 followed by rounding): same scale groups, grids, losses, clipping and rounding. It writes an
 AutoAWQ "gemm" folder. Where AutoAWQ computes in fp16 on a GPU, the outputs that the search compares are bf16 here and
 everything before and after fp32; the last rounding is in fp16, as its is. All tokens count but in the search for
-clipping, which samples 512 as AutoAWQ does, and where --searched leaves texts out of the comparison of outputs. The loss of a single linear is summed through the Gram matrix of its inputs,
-which is the same number.
+clipping, which samples 512 as AutoAWQ does, and where --searched leaves texts out of the comparison of outputs. The
+loss of a single linear is summed through the Gram matrix of its inputs, which is the same number.
 
 Where both agree: the scales of q, k and v are judged by the attention's output, those of gate and up by the MLP's, that
 of down by its own; o_proj is left out under grouped-query attention; statistics are those of the unquantized model.
@@ -149,7 +149,8 @@ def quantize_layer(layer, hidden, positions, search, searched):
     half = copy.deepcopy(layer).bfloat16()
     attention_loss = module_loss(
         half.self_attn, [half.self_attn.q_proj, half.self_attn.k_proj, half.self_attn.v_proj],
-        attention_inputs[::searched].bfloat16(), attention_mask=None, position_embeddings=[x.bfloat16() for x in positions])
+        attention_inputs[::searched].bfloat16(), attention_mask=None,
+        position_embeddings=[x.bfloat16() for x in positions])
     mlp_loss = module_loss(half.mlp, [half.mlp.gate_proj, half.mlp.up_proj], mlp_inputs[::searched].bfloat16())
     found = [search.best_scales(qkv, flat(attention_inputs), attention_loss),
              search.best_scales([mlp.gate_proj, mlp.up_proj], flat(mlp_inputs), mlp_loss),

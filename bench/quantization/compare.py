@@ -12,60 +12,76 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import time
 
+DATA = {"wikitext2": 8, "ptb": 6}  # windows of each
 FOLDER = pathlib.Path(__file__).resolve().parent
-OFF = {"scale": 0, "search-grids": 0, "compensate": 0, "sweeps": 0, "correction": 0}
+OFF = {"scale": 0, "search-grids": 0, "compensate": 0, "sweeps": 0, "correction": 0, "shrinkage": 0, "damping": 0}
 AWQ = OFF | {"scale": 1, "search-grids": 1}
+SHRUNK = {"shrinkage": 0.4, "damping": 0.1}
 
 # What each row changes of awq+, the steps of quantize_steps; a string is another program's algorithm.
 ROWS = {
     "rtn": OFF,
     "AutoAWQ": "autoawq",
     "llm-compressor": "llm-compressor",
-    "GPTQ": OFF | {"compensate": 1},
+    "GPTQ": OFF | {"compensate": 1, "damping": 0.01},
     "scales, not of o_proj": OFF | {"scale": 1, "scale-values": 0},
     "scales": OFF | {"scale": 1},
     "awq": AWQ,
-    "awq, compensated": AWQ | {"compensate": 1},
-    "awq, descended": AWQ | {"compensate": 1, "sweeps": 4},
+    "awq, compensated": AWQ | SHRUNK | {"compensate": 1},
+    "awq, descended": AWQ | SHRUNK | {"compensate": 1, "sweeps": 4},
     "awq+": {},
 }
 
 
-def quantize(row, text, group_size, model, texts, build, output):
-    calibration = texts / f"{text}.ids"
+def quantize(row, text, flags, output):
+    calibration = flags.texts_folder / f"{text}.ids"
     if isinstance(row, str):
-        command = [sys.executable, FOLDER / "autoawq.py", model, calibration, output, "--like", row]
+        command = [sys.executable, FOLDER / "autoawq.py", flags.model, calibration, output, "--like", row, "--searched",
+                   str(flags.searched)]
     else:
-        command = [build / "bench/quantization/quantize_steps", model, "--calibration", calibration, "--output", output]
+        command = [flags.build / "bench/quantization/quantize_steps", flags.model, "--calibration", calibration,
+                   "--output", output]
         for name, value in row.items():
             command += [f"--{name}", str(value)]
-    subprocess.run(command + ["--group-size", str(group_size)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command + ["--group-size", str(flags.group_size)], check=True, stdout=subprocess.DEVNULL)
 
 
-def score(build, quantized, model, data, windows, data_dir):
-    command = [build / "salient", "perplexity", quantized, "--base", model, "--data", data, "--data-dir", data_dir,
-               "--limit", str(windows), "--exact", "--json"]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)[0]
+def score(folders, flags):
+    """{folder: {data: scores}}; the base is run once for all of them."""
+    scores = {folder: {} for folder in folders}
+    for data, windows in DATA.items():
+        command = [flags.build / "bench/quantization/score_models", flags.model, *folders, "--data", data, "--data-dir",
+                   flags.data_dir, "--limit", str(windows)]
+        rows = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        for folder, row in zip(folders, rows):
+            scores[folder][data] = row
+    return scores
 
 
-def measure(name, text, group_size, flags):
-    """The scores of one row, from WORK_FOLDER if they are there."""
-    safe = name.replace(",", "").replace(" ", "-")
-    path = flags.work / f"{safe}.{text}.{group_size}.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    output = flags.work / f"{safe}.{text}.{group_size}"
-    shutil.rmtree(output, ignore_errors=True)
-    start = time.monotonic()
-    quantize(ROWS[name], text, group_size, flags.model, flags.texts_folder, flags.build, output)
-    result = {"seconds": time.monotonic() - start}
-    for data, windows in flags.data:
-        result[pathlib.Path(data).stem] = score(flags.build, output, flags.model, data, windows, flags.data_dir)
-    path.write_text(json.dumps(result))
-    shutil.rmtree(output)
-    return result
+def measure(rows, flags):
+    """{(text, name): scores} of all rows, from WORK_FOLDER where they are there."""
+    results, folders = {}, {}
+    for text, name in rows:
+        safe = name.replace(",", "").replace(" ", "-")
+        folder = flags.work / f"{safe}.{'none' if name == 'rtn' else text}.{flags.group_size}"
+        record = folder.with_name(folder.name + ".json")
+        if record.exists():
+            results[text, name] = json.loads(record.read_text())
+            continue
+        if not folder.exists():
+            partial = folder.with_name(folder.name + ".making")
+            shutil.rmtree(partial, ignore_errors=True)
+            quantize(ROWS[name], text, flags, partial)
+            partial.rename(folder)
+        folders.setdefault(folder, []).append((text, name))
+    if folders:
+        for folder, scores in score(list(folders), flags).items():
+            folder.with_name(folder.name + ".json").write_text(json.dumps(scores))
+            shutil.rmtree(folder)
+            for row in folders[folder]:
+                results[row] = scores
+    return results
 
 
 def columns(scores):
@@ -86,17 +102,17 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=FOLDER.parent.parent / "build/release")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--texts", nargs="+", default=["a", "b", "c"])
+    parser.add_argument("--searched", type=int, default=1, help="as autoawq.py has it")
     parser.add_argument("--group-size", type=int, default=64)
     flags = parser.parse_args()
-    flags.data = [("wikitext2", 8), ("ptb", 6)]
     flags.work.mkdir(parents=True, exist_ok=True)
+    rows = [(text, name) for text in flags.texts for name in flags.rows]
+    results = measure(rows, flags)
     print("| calibration | group | method | data | perplexity | rise of NLL | KL | top-1 agreement |")
     print("|---|---|---|---|---|---|---|---|")
-    for text in flags.texts:
-        for name in flags.rows:
-            result = measure(name, "none" if name == "rtn" else text, flags.group_size, flags)
-            for data, _ in flags.data:
-                print(f"| {text} | {flags.group_size} | {name} | {data} | {columns(result[data])} |", flush=True)
+    for row in rows:
+        for data in DATA:
+            print(f"| {row[0]} | {flags.group_size} | {row[1]} | {data} | {columns(results[row][data])} |")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ constexpr int64_t kRowBlock = 96;
 constexpr double kFullWork = 8e9;
 constexpr int64_t kSampledRowStep = 8;
 
+int64_t row_step_of(double rows, double width) {
+  return rows * width * width > kFullWork ? kSampledRowStep : 1;
+}
+
 /// Mean over rows of |w| relative to the largest of its group, per input.
 std::vector<float> relative_magnitudes(const ScaleGroup& group, int group_size) {
   const int64_t width = group.gram->columns;
@@ -112,6 +116,12 @@ double sampled_loss(const ScaleGroup& group, const QuadraticForm& form, std::spa
 
 }  // namespace
 
+double candidates_of_search(double rows, double width) {
+  const auto row_step = static_cast<double>(row_step_of(rows, width));
+  // The identity, both kinds of ratio less the one that they share, four refinements; then the two of a sample in full.
+  return (1 + 2 * kRatios - 1 + 4) / row_step + (row_step > 1 ? 2 : 0);
+}
+
 double rounding_loss(const ScaleGroup& group, std::span<const float> scales, int group_size, int64_t row_step,
                      core::ThreadPool& pool) {
   return sampled_loss(group, QuadraticForm(*group.gram, 0, group.gram->rows), scales, group_size, row_step, pool);
@@ -144,8 +154,7 @@ ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadP
   const int64_t width = group.gram->columns;
   int64_t rows = 0;
   for (const Matrix* weights : group.weights) rows += weights->rows;
-  const double work = static_cast<double>(rows) * static_cast<double>(width) * static_cast<double>(width);
-  const int64_t row_step = work > kFullWork ? kSampledRowStep : 1;
+  const int64_t row_step = row_step_of(static_cast<double>(rows), static_cast<double>(width));
   const QuadraticForm form(*group.gram, 0, width);
 
   ScaleChoice identity;

@@ -37,6 +37,9 @@ struct ScaleChoice {
 /// the choice is never worse than the identity.
 ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadPool& pool);
 
+/// How many times the search goes through all of the `rows` of a group: a sample of the rows counts for its share.
+double candidates_of_search(double rows, double width);
+
 /// sum over rows d of W' - W of d H d^T, where W' is what rounding W * scales makes of W. Only every `row_step`-th row
 /// counts.
 double rounding_loss(const ScaleGroup& group, std::span<const float> scales, int group_size, int64_t row_step,

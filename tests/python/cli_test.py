@@ -328,6 +328,17 @@ class ModelTest(program.ProgramTest):
                 for name in ("model.safetensors", "config.json"):
                     self.assertEqual((output / name).read_bytes(), (self.small / name).read_bytes())
 
+    def test_a_dry_run_says_what_the_run_would_take_and_writes_nothing(self):
+        output = self.folder / "dry"
+        result = self.run_well("quantize", self.model, "--output", output, "--dry-run", "--json")
+        expected = json.loads(result.stdout)
+        self.assertFalse(output.exists() or output.with_name("dry.partial").exists())
+        written = (self.small / "model.safetensors").stat().st_size
+        self.assertLess(abs(expected["bytes"] - written), 0.05 * written)
+        self.assertGreater(min(expected["memory"], expected["calibration_flop"], expected["search_flop"]), 0)
+        text = self.run_well("quantize", self.model, "--output", output, "--dry-run").stdout
+        self.assertIn("after the model has written its text", text)
+
     def test_quantize_needs_no_calibration_file(self):
         for name, arguments in [("self", ["--calibration-sequences", "4", "--calibration-tokens", "16"]),
                                 ("rounded", ["--method", "rtn"])]:

@@ -18,7 +18,7 @@
 namespace salient::quantize {
 
 struct QuantizeOptions {
-  Steps steps = steps_of(Method::kAwq, /*clip=*/true);
+  Steps steps = steps_of(Method::kAwqPlus, /*clip=*/true);
   checkpoint::PackedFormat format = checkpoint::PackedFormat::kAwq;  ///< of the folder written
   int group_size = 0;  ///< 0: the largest of 128, 64 and 32 that divides every quantized input
   std::filesystem::path output;

@@ -306,7 +306,7 @@ class ModelTest(program.ProgramTest):
         self.assertEqual((rows[0]["data"], rows[0]["windows"]), ("self-written", 2))
 
     def test_quantize_reports_every_layer(self):
-        self.assertEqual((self.report["method"], self.report["group_size"]), ("awq", 64))
+        self.assertEqual((self.report["method"], self.report["group_size"]), ("awq+", 64))
         self.assertEqual([len(layer["steps"]) for layer in self.report["layers"]], [11, 11])
         for line in sum((layer["steps"] for layer in self.report["layers"]), []):
             self.assertLessEqual(line["loss_after"], line["loss_before"])

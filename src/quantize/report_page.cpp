@@ -265,7 +265,7 @@ std::string make_report_page(const json& report) {
 
 void write_report(const std::filesystem::path& folder, const json& report) {
   core::AtomicFile text(folder / "salient-report.json");
-  text.write(report.dump(1) + "\n");
+  text.write(report.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
   text.commit();
   core::AtomicFile page(folder / "salient-report.html");
   page.write(make_report_page(report));

@@ -22,7 +22,9 @@ void add_quantize(CLI::App& program) {
   add_threads_option(*command, options.threads);
   add_option(*command, "--output", options.output, "Folder to write; must not exist")->required();
   add_format_option(*command, options.format);
-  add_option(*command, "--method", options.method, "awq, or rtn: plain rounding")->check(CLI::IsMember({"awq", "rtn"}));
+  add_option(*command, "--method", options.method,
+             "awq+; awq: without compensation of errors, worse and in half the time; or rtn: plain rounding")
+      ->check(CLI::IsMember({"awq", "awq+", "rtn"}));
   add_option(*command, "--clip", flags->clip, "Search clipping too: on or off")->check(CLI::IsMember({"on", "off"}));
   add_option(*command, "--group-size", options.group_size,
              "Weights that share a scale: 128, 64 or 32; 0: the largest that fits")
@@ -35,6 +37,7 @@ void add_quantize(CLI::App& program) {
   add_option(*command, "--calibration-tokens", options.calibration_tokens, "Tokens of a sequence")->check(at_least(1));
   add_option(*command, "--seed", options.seed, "Of the text the model writes itself")->check(at_least(0));
   add_flag(*command, "--resume", options.resume, "Go on with an interrupted run of the same settings");
+  add_flag(*command, "--dry-run", options.dry_run, "Say what size, memory and time it would take, and do no more");
   add_flag(*command, "--json", flags->json, "Print the report of every layer as JSON");
   command->callback([flags] {
     const Interrupt interrupt;

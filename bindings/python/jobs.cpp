@@ -31,10 +31,11 @@ nb::object run(nb::object on_progress, nb::object on_message, const Cancel* canc
 nb::object quantize(const ModelName& model, const fs::path& output, const std::string& format,
                     const std::string& method, bool clip, int group_size, const std::string& calibration,
                     const fs::path& data_dir, int64_t calibration_sequences, int64_t calibration_tokens, uint64_t seed,
-                    bool resume, int threads, nb::object on_progress, nb::object on_message, const Cancel* cancel) {
+                    bool resume, bool dry_run, int threads, nb::object on_progress, nb::object on_message,
+                    const Cancel* cancel) {
   const QuantizeOptions options{
-      output, format, method, clip, group_size, calibration, data_dir, calibration_sequences, calibration_tokens,
-      seed,   resume, threads};
+      output, format, method,  clip,   group_size, calibration, data_dir, calibration_sequences, calibration_tokens,
+      seed,   resume, dry_run, threads};
   return run(std::move(on_progress), std::move(on_message), cancel,
              [&](const Monitor& monitor) { return quantize_model(model, options, monitor).json; });
 }
@@ -89,9 +90,10 @@ void add_jobs(nb::module_& module) {
   const auto message = nb::arg("on_message") = nb::none();
   const auto cancel = nb::arg("cancel") = nb::none();
   module.def("quantize", quantize, nb::arg("model"), nb::arg("output"), nb::kw_only(), nb::arg("format") = "awq",
-             nb::arg("method") = "awq", nb::arg("clip") = true, nb::arg("group_size") = 0, nb::arg("calibration") = "",
+             nb::arg("method") = "awq+", nb::arg("clip") = true, nb::arg("group_size") = 0, nb::arg("calibration") = "",
              nb::arg("data_dir") = "", nb::arg("calibration_sequences") = 48, nb::arg("calibration_tokens") = 512,
-             nb::arg("seed") = 0, nb::arg("resume") = false, nb::arg("threads") = 0, progress, message, cancel,
+             nb::arg("seed") = 0, nb::arg("resume") = false, nb::arg("dry_run") = false, nb::arg("threads") = 0,
+             progress, message, cancel,
              "Makes a model four times smaller; returns the report of `salient quantize --json`.");
   module.def("perplexity", perplexity, nb::arg("model"), nb::kw_only(),
              nb::arg("data") = std::vector<std::string>{"wikitext2"}, nb::arg("data_dir") = "", nb::arg("base") = "",

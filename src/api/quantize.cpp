@@ -2,90 +2,30 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "api/calibration.h"
 #include "api/choice.h"
 #include "api/json_text.h"
 #include "api/locate.h"
 #include "api/monitor.h"
 #include "api/run_options.h"
 #include "core/error.h"
-#include "core/mapped_file.h"
 #include "core/progress.h"
-#include "generate/self_text.h"
-#include "hub/named_text.h"
+#include "quantize/estimate.h"
 #include "quantize/quantizer.h"
+#include "quantize/report_page.h"
 
 namespace salient {
 
 namespace {
 
 using nlohmann::json;
-namespace fs = std::filesystem;
 
-std::string read_file(const fs::path& path) {
-  const core::MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
-/// The text of a named set, a file, or all .txt and .md files of a folder.
-std::string read_calibration_text(const QuantizeOptions& options, const Monitor& monitor) {
-  if (options.calibration == "wikitext2-train") {
-    return read_file(hub::locate_text(options.calibration, options.data_dir, monitor.on_progress, monitor.stop));
-  }
-  if (!fs::is_directory(options.calibration)) return read_file(options.calibration);
-  std::vector<fs::path> paths;
-  for (const auto& entry : fs::recursive_directory_iterator(options.calibration)) {
-    const auto extension = entry.path().extension();
-    if (entry.is_regular_file() && (extension == ".txt" || extension == ".md")) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  std::string text;
-  for (const fs::path& path : paths) text += read_file(path) + "\n\n";
-  if (text.empty()) core::fail(core::ErrorKind::kInvalidInput, "{}: has no .txt or .md files", options.calibration);
-  return text;
-}
-
-/// Cuts a text into sequences and takes as many as are wanted, evenly over its length.
-std::vector<std::vector<int32_t>> cut(const std::vector<int32_t>& ids, int64_t sequences, int64_t tokens) {
-  std::vector<std::vector<int32_t>> result;
-  const int64_t available = std::ssize(ids) / tokens;
-  const int64_t count = std::min(available, sequences);
-  for (int64_t i = 0; i < count; ++i) {
-    const auto first = ids.begin() + i * available / count * tokens;
-    result.emplace_back(first, first + tokens);
-  }
-  if (result.empty() && !ids.empty()) result.push_back(ids);
-  return result;
-}
-
-std::vector<std::vector<int32_t>> make_calibration(const QuantizeOptions& options,
-                                                   const std::shared_ptr<const model::Decoder>& decoder,
-                                                   core::ThreadPool& pool, const Monitor& monitor) {
-  if (options.calibration_tokens > decoder->spec().max_positions) {
-    core::fail(core::ErrorKind::kInvalidInput, "{}: its context holds {} tokens, but --calibration-tokens is {}",
-               decoder->checkpoint().path.string(), decoder->spec().max_positions, options.calibration_tokens);
-  }
-  if (options.calibration.empty()) {
-    runner::CpuRunner runner(decoder, pool);
-    api::say(monitor, "{}", api::describe_run(runner, pool.size()));
-    api::say(monitor, "no --calibration given: the model writes {} x {} tokens itself, in one batch, at temperature 1",
-             options.calibration_sequences, options.calibration_tokens);
-    return generate::write_self_text(runner,
-                                     {.sequences = options.calibration_sequences,
-                                      .tokens = options.calibration_tokens,
-                                      .seed = options.seed,
-                                      .first_token = api::begin_of_sequence(*decoder).value_or(0)},
-                                     monitor.on_progress, monitor.stop);
-  }
-  const text::Tokenizer tokenizer = api::open_tokenizer(decoder->checkpoint());
-  const auto calibration = cut(tokenizer.encode(read_calibration_text(options, monitor), true),
-                               options.calibration_sequences, options.calibration_tokens);
-  api::say(monitor, "calibration: {} sequences of {} tokens from {}", calibration.size(),
-           calibration.empty() ? 0 : calibration.front().size(), options.calibration);
-  return calibration;
-}
+const std::map<std::string, quantize::Method> kMethods = {
+    {"rtn", quantize::Method::kRoundToNearest}, {"awq", quantize::Method::kAwq}, {"awq+", quantize::Method::kAwqPlus}};
 
 /// What a model takes on disk, and would take in fp16.
 struct Sizes {
@@ -107,33 +47,59 @@ Sizes sizes_of(const checkpoint::Checkpoint& checkpoint) {
 /// How much of the rounding error the search removed, over all layers, by part.
 std::string summarize(const quantize::QuantizeReport& report, const QuantizeOptions& options, const Sizes& before) {
   struct Sum {
+    std::string kind;
     std::string part;
     double before = 0;
     double after = 0;
   };
   std::vector<Sum> sums;
   for (const json& layer : report.layers) {
-    for (const json& line : layer) {
+    for (const json& line : layer["steps"]) {
+      const auto kind = line["kind"].get<std::string>();
       const auto part = line["part"].get<std::string>();
-      auto sum = std::find_if(sums.begin(), sums.end(), [&](const Sum& s) { return s.part == part; });
-      if (sum == sums.end()) sum = sums.insert(sums.end(), Sum{part});
+      auto sum = std::find_if(sums.begin(), sums.end(), [&](const Sum& s) { return s.kind == kind && s.part == part; });
+      if (sum == sums.end()) sum = sums.insert(sums.end(), Sum{kind, part});
       sum->before += line["loss_before"].get<double>();
       sum->after += line["loss_after"].get<double>();
     }
   }
   std::string text;
   for (const Sum& sum : sums) {
-    const bool scale = sum.part.find(' ') != std::string::npos;
-    text += fmt::format("{} {:<17} removes {:5.1f} % of the squared output error\n", scale ? "scaling " : "clipping",
-                        sum.part, sum.before > 0 ? 100 * (1 - sum.after / sum.before) : 0.0);
+    text += fmt::format("{:<17} {} {:5.1f} % of the squared output error of rounding\n", sum.part,
+                        sum.kind == "scales" ? "scales remove " : "search removes",
+                        sum.before > 0 ? 100 * (1 - sum.after / sum.before) : 0.0);
   }
   if (report.resumed_layers > 0)
     text += fmt::format("resumed: {} layers were finished before\n", report.resumed_layers);
   text += fmt::format("{}: {} in groups of {}, {} ({} as stored, {} in fp16), {}\n", options.output.string(),
-                      options.method == "rtn" ? "int4, rounded to nearest," : "int4 AWQ", report.group_size,
-                      core::format_bytes(report.bytes), core::format_bytes(before.stored),
+                      options.method == "rtn" ? "int4, rounded to nearest," : "int4 " + options.method,
+                      report.group_size, core::format_bytes(report.bytes), core::format_bytes(before.stored),
                       core::format_bytes(before.fp16), core::format_duration(report.seconds));
   return text;
+}
+
+/// What the run would take, in place of the run.
+Report estimate(const QuantizeOptions& options, const quantize::Steps& steps, const model::Decoder& decoder,
+                const Sizes& before, core::ThreadPool& pool) {
+  const auto expected =
+      quantize::estimate(decoder.spec(), quantize::choose_group_size(decoder.spec(), options.group_size), steps,
+                         options.calibration_sequences, options.calibration_tokens);
+  const double rate = quantize::measure_rate(pool);
+  const double seconds = expected.flop() / rate;
+  const json document = {{"bytes", expected.bytes},
+                         {"bytes_before", before.stored},
+                         {"memory", expected.memory},
+                         {"calibration_flop", expected.calibration_flop},
+                         {"search_flop", expected.search_flop},
+                         {"flop_per_second", rate},
+                         {"seconds", seconds}};
+  const bool writes_text = options.calibration.empty() && steps.need_calibration();
+  return {api::to_text(document),
+          fmt::format("{}: {} of tensors ({} as stored)\nmemory: {} at the peak, beside the file\n"
+                      "time: at least {}, for {:.1f} Tflop at {:.0f} Gflop/s{}\n",
+                      options.output.string(), core::format_bytes(expected.bytes), core::format_bytes(before.stored),
+                      core::format_bytes(expected.memory), core::format_duration(seconds), expected.flop() / 1e12,
+                      rate / 1e9, writes_text ? ", after the model has written its text" : "")};
 }
 
 /// The formats of tensors that are quantized already, as a GGUF's may be.
@@ -147,11 +113,10 @@ std::set<std::string_view> block_formats(const checkpoint::Checkpoint& checkpoin
 
 /// The options in the terms of the layer below.
 quantize::QuantizeOptions to_layer(const QuantizeOptions& options, const Monitor& monitor) {
-  api::check_choice("method", options.method, {"awq", "rtn"});
+  api::check_choice("method", options.method, {"awq+", "awq", "rtn"});
   quantize::QuantizeOptions result;
-  result.method = options.method == "rtn" ? quantize::Method::kRoundToNearest : quantize::Method::kAwq;
+  result.steps = quantize::steps_of(kMethods.at(options.method), options.clip);
   result.format = api::packed_format(options.format);
-  result.clip = options.clip;
   result.group_size = options.group_size;
   result.output = options.output;
   result.resume = options.resume;
@@ -191,8 +156,13 @@ Report v1::quantize_model(const ModelName& name, const QuantizeOptions& options,
   const Sizes before = sizes_of(decoder->checkpoint());
   quantize::check_quantizable(*decoder, layer_options);
   say_how(layer_options, *decoder, name, monitor);
+  if (options.dry_run) return estimate(options, layer_options.steps, *decoder, before, pool);
   std::vector<std::vector<int32_t>> calibration;
-  if (layer_options.method == quantize::Method::kAwq) calibration = make_calibration(options, decoder, pool, monitor);
+  if (layer_options.steps.need_calibration()) {
+    calibration = api::make_calibration(options, decoder, pool, monitor);
+    const std::string warning = quantize::calibration_warning(decoder->spec(), calibration);
+    if (!warning.empty()) api::say(monitor, "warning: {}", warning);
+  }
   const quantize::QuantizeReport report = quantize::quantize(decoder, calibration, layer_options, pool);
   const json document = {{"output", options.output.string()},
                          {"format", options.format},
@@ -204,6 +174,7 @@ Report v1::quantize_model(const ModelName& name, const QuantizeOptions& options,
                          {"seconds", report.seconds},
                          {"resumed_layers", report.resumed_layers},
                          {"layers", report.layers}};
+  quantize::write_report(options.output, document);
   return {api::to_text(document), summarize(report, options, before)};
 }
 

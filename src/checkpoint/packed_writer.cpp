@@ -5,6 +5,7 @@
 #include "checkpoint/awq.h"
 #include "checkpoint/companions.h"
 #include "checkpoint/compressed_tensors.h"
+#include "checkpoint/safetensors.h"
 #include "core/error.h"
 
 namespace salient::checkpoint {
@@ -78,6 +79,24 @@ bool PackedWriter::has_part(const std::string& part) const {
 
 void PackedWriter::write_part(const std::string& part, const std::vector<OutputTensor>& tensors) {
   write_safetensors(part_path(part), tensors);
+}
+
+Checkpoint PackedWriter::read_part(const std::string& part, const Checkpoint& source, const PackedSettings& settings,
+                                   const std::string& prefix) const {
+  Checkpoint written;
+  written.path = part_path(part);
+  written.config = make_config(source, settings);
+  add_safetensors_file(written.path, written.tensors);
+  settings.format == PackedFormat::kAwq ? describe_awq_linears(written) : describe_compressed_tensors_linears(written);
+  Checkpoint result = source;
+  const auto replace = [&](auto& entries, auto& by) {
+    std::erase_if(entries, [&](const auto& entry) { return entry.first.starts_with(prefix); });
+    entries.merge(by);
+  };
+  replace(result.tensors, written.tensors);
+  replace(result.matrices, written.matrices);
+  replace(result.quantized, written.quantized);
+  return result;
 }
 
 void PackedWriter::write_note(const std::string& part, const json& note) {

@@ -43,6 +43,9 @@ class PackedWriter {
 
   bool has_part(const std::string& part) const;
   void write_part(const std::string& part, const std::vector<OutputTensor>& tensors);
+  /// `source` with the tensors of a part in the place of those whose names begin with `prefix`.
+  Checkpoint read_part(const std::string& part, const Checkpoint& source, const PackedSettings& settings,
+                       const std::string& prefix) const;
   /// A JSON document kept beside the parts, for what must survive an interruption (a layer's report).
   void write_note(const std::string& part, const nlohmann::json& note);
   nlohmann::json read_note(const std::string& part) const;

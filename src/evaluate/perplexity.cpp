@@ -1,8 +1,10 @@
 #include "evaluate/perplexity.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
-#include <memory>
+#include <optional>
+#include <utility>
 
 #include "core/error.h"
 #include "core/math.h"
@@ -92,12 +94,16 @@ float log_sum(const float* logits, int64_t size) {
   return largest + static_cast<float>(core::log(kernels.sum_exp(logits, size, largest)));
 }
 
-/// What is known of each prediction, in order.
+/// What is known of each prediction of a model, in order.
 struct Predictions {
-  std::vector<double> model_losses;
-  std::vector<double> base_losses;
+  std::vector<double> losses;
   std::vector<double> divergences;
   int64_t agreements = 0;
+
+  void grow(int64_t count) {
+    losses.resize(losses.size() + static_cast<size_t>(count));
+    divergences.resize(losses.size());
+  }
 };
 
 Perplexity summarize(const std::vector<double>& losses, const std::vector<Window>& windows, Average average) {
@@ -115,41 +121,101 @@ Perplexity summarize(const std::vector<double>& losses, const std::vector<Window
   return result;
 }
 
-/// Scores the predictions of one window from both models' hidden states; `base` may be null.
-void score_window(CpuRunner& model, const std::vector<float>& hidden, CpuRunner* base,
-                  const std::vector<float>& base_hidden, const std::vector<int32_t>& text, int64_t first_scored,
-                  Predictions& predictions) {
-  const int64_t vocab = model.spec().vocab_size;
-  const int64_t size = model.spec().hidden_size;
-  std::vector<float> logits(kBlock * vocab);
-  std::vector<float> base_logits(base ? kBlock * vocab : 0);
-  for (int64_t first = first_scored; first < std::ssize(text); first += kBlock) {
-    const int64_t count = std::min(kBlock, std::ssize(text) - first);
-    // The hidden state of a token predicts the next.
-    model.head(&hidden[(first - 1) * size], count, logits.data());
-    if (base) base->head(&base_hidden[(first - 1) * base->spec().hidden_size], count, base_logits.data());
-    const size_t offset = predictions.model_losses.size();
-    predictions.model_losses.resize(offset + static_cast<size_t>(count));
-    predictions.base_losses.resize(offset + static_cast<size_t>(count));
-    predictions.divergences.resize(offset + static_cast<size_t>(count));
-    std::vector<char> agrees(static_cast<size_t>(count));
-    model.pool().split(count, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const float* row = &logits[i * vocab];
-        const float row_log = log_sum(row, vocab);
-        predictions.model_losses[offset + i] = double{row_log} - row[text[first + i]];
-        if (!base) continue;
-        const float* base_row = &base_logits[i * vocab];
-        const float base_log = log_sum(base_row, vocab);
-        predictions.base_losses[offset + i] = double{base_log} - base_row[text[first + i]];
-        predictions.divergences[offset + i] =
-            kernels::active_kernels().divergence(base_row, base_log, row, row_log, vocab);
-        agrees[i] = std::max_element(row, row + vocab) - row == std::max_element(base_row, base_row + vocab) - base_row;
-      }
+/// A model's logits for the positions of a block, and what follows from each row.
+struct BlockLogits {
+  explicit BlockLogits(CpuRunner& model) : runner(model), values(kBlock * model.spec().vocab_size) {}
+
+  void compute(const std::vector<float>& hidden, int64_t first, int64_t count) {
+    runner.head(&hidden[first * runner.spec().hidden_size], count, values.data());
+    logs.resize(static_cast<size_t>(count));
+    runner.pool().split(count, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) logs[i] = log_sum(row(i), runner.spec().vocab_size);
     });
-    predictions.agreements += std::count(agrees.begin(), agrees.end(), 1);
   }
+  const float* row(int64_t index) const { return &values[index * runner.spec().vocab_size]; }
+  double loss(int64_t index, int32_t token) const { return double{logs[index]} - row(index)[token]; }
+  int64_t most_likely(int64_t index) const {
+    return std::max_element(row(index), row(index) + runner.spec().vocab_size) - row(index);
+  }
+
+  CpuRunner& runner;
+  std::vector<float> values;
+  std::vector<float> logs;  ///< log-sum-exp of each row
+};
+
+/// Adds a block's predictions of `targets`; `base` may be null.
+void score_block(const BlockLogits& model, const BlockLogits* base, const int32_t* targets, int64_t count,
+                 Predictions& predictions) {
+  const int64_t vocab = model.runner.spec().vocab_size;
+  const size_t offset = predictions.losses.size();
+  predictions.grow(count);
+  std::vector<char> agrees(static_cast<size_t>(count));
+  model.runner.pool().split(count, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      predictions.losses[offset + i] = model.loss(i, targets[i]);
+      if (!base) continue;
+      predictions.divergences[offset + i] =
+          kernels::active_kernels().divergence(base->row(i), base->logs[i], model.row(i), model.logs[i], vocab);
+      agrees[i] = model.most_likely(i) == base->most_likely(i);
+    }
+  });
+  predictions.agreements += std::count(agrees.begin(), agrees.end(), 1);
 }
+
+/// Several models, and their base if there is one, scored window after window.
+class Scoring {
+ public:
+  using Texts = std::vector<std::vector<int32_t>>;
+
+  Scoring(std::span<CpuRunner* const> models, CpuRunner* base, const Texts& texts)
+      : texts_(texts), predictions_(models.size()) {
+    for (CpuRunner* model : models) {
+      states_.emplace_back(*model, texts);
+      logits_.emplace_back(*model);
+    }
+    if (!base) return;
+    base_states_.emplace(*base, texts);
+    base_logits_.emplace(*base);
+  }
+
+  void prepare(const core::ProgressCallback& progress, const std::stop_token& stop) {
+    for (HiddenStates& states : states_) {
+      if (states.streamed()) states.compute_all(progress, stop);
+    }
+    if (base_states_ && base_states_->streamed()) base_states_->compute_all(progress, stop);
+  }
+
+  void score_window(size_t index, int64_t first_scored) {
+    std::vector<std::vector<float>> hidden;
+    for (HiddenStates& states : states_) hidden.push_back(states.window(index));
+    const auto base_hidden = base_states_ ? base_states_->window(index) : std::vector<float>();
+    const auto& text = texts_[index];
+    for (int64_t first = first_scored; first < std::ssize(text); first += kBlock) {
+      const int64_t count = std::min(kBlock, std::ssize(text) - first);
+      // The hidden state of a token predicts the next.
+      if (base_logits_) {
+        base_logits_->compute(base_hidden, first - 1, count);
+        for (int64_t i = 0; i < count; ++i) base_losses_.push_back(base_logits_->loss(i, text[first + i]));
+      }
+      for (size_t i = 0; i < logits_.size(); ++i) {
+        logits_[i].compute(hidden[i], first - 1, count);
+        score_block(logits_[i], base_logits_ ? &*base_logits_ : nullptr, &text[first], count, predictions_[i]);
+      }
+    }
+  }
+
+  const std::vector<Predictions>& predictions() const { return predictions_; }
+  const std::vector<double>& base_losses() const { return base_losses_; }
+
+ private:
+  const Texts& texts_;
+  std::vector<HiddenStates> states_;
+  std::vector<BlockLogits> logits_;
+  std::optional<HiddenStates> base_states_;
+  std::optional<BlockLogits> base_logits_;
+  std::vector<Predictions> predictions_;
+  std::vector<double> base_losses_;
+};
 
 }  // namespace
 
@@ -162,45 +228,49 @@ void check_window(const CpuRunner& model, const Recipe& recipe) {
 Evaluation evaluate(CpuRunner& model, CpuRunner* base, std::span<const int32_t> tokens, const Recipe& recipe,
                     int64_t limit, int32_t replace_first_token, const core::ProgressCallback& progress,
                     std::stop_token stop) {
+  const std::array models = {&model};
+  return evaluate(models, base, tokens, recipe, limit, replace_first_token, progress, std::move(stop)).front();
+}
+
+std::vector<Evaluation> evaluate(std::span<CpuRunner* const> models, CpuRunner* base, std::span<const int32_t> tokens,
+                                 const Recipe& recipe, int64_t limit, int32_t replace_first_token,
+                                 const core::ProgressCallback& progress, std::stop_token stop) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Window> windows = make_windows(recipe, std::ssize(tokens), limit);
-  for (const CpuRunner* runner : {&model, base}) {
-    if (!runner) continue;
+  std::vector<const CpuRunner*> runners(models.begin(), models.end());
+  if (base) runners.push_back(base);
+  for (const CpuRunner* runner : runners) {
     check_window(*runner, recipe);
     check_tokens(*runner, tokens, replace_first_token);
-  }
-  if (base && base->spec().vocab_size != model.spec().vocab_size) {
+    if (!base || runner->spec().vocab_size == base->spec().vocab_size) continue;
     fail(ErrorKind::kInvalidInput, "{}: its vocabulary has {} tokens, but the base's has {}",
-         model.decoder().checkpoint().path.string(), model.spec().vocab_size, base->spec().vocab_size);
+         runner->decoder().checkpoint().path.string(), runner->spec().vocab_size, base->spec().vocab_size);
   }
   const auto texts = cut_windows(tokens, windows, replace_first_token);
-  HiddenStates model_states(model, texts);
-  HiddenStates base_states(base ? *base : model, texts);
-  if (model_states.streamed()) model_states.compute_all(progress, stop);
-  if (base && base_states.streamed()) base_states.compute_all(progress, stop);
-
-  Predictions predictions;
+  Scoring scoring(models, base, texts);
+  scoring.prepare(progress, stop);
   for (size_t w = 0; w < windows.size(); ++w) {
     if (stop.stop_requested()) fail(ErrorKind::kCancelled, "interrupted while evaluating");
-    const auto hidden = model_states.window(w);
-    const auto base_hidden = base ? base_states.window(w) : std::vector<float>();
-    score_window(model, hidden, base, base_hidden, texts[w], windows[w].first_scored - windows[w].begin, predictions);
+    scoring.score_window(w, windows[w].first_scored - windows[w].begin);
     if (progress) progress({"evaluating", static_cast<int64_t>(w) + 1, std::ssize(windows), "windows", {}});
   }
 
-  Evaluation result;
-  result.windows = std::ssize(windows);
-  result.predictions = std::ssize(predictions.model_losses);
-  result.model = summarize(predictions.model_losses, windows, recipe.average);
-  result.has_base = base != nullptr;
-  if (base) {
-    result.base = summarize(predictions.base_losses, windows, recipe.average);
-    const Statistics kl = statistics_of(predictions.divergences);
-    result.divergence = {kl.mean, kl.standard_error,
-                         static_cast<double>(predictions.agreements) / static_cast<double>(result.predictions)};
+  std::vector<Evaluation> results;
+  for (const Predictions& predictions : scoring.predictions()) {
+    Evaluation& result = results.emplace_back();
+    result.windows = std::ssize(windows);
+    result.predictions = std::ssize(predictions.losses);
+    result.model = summarize(predictions.losses, windows, recipe.average);
+    result.has_base = base != nullptr;
+    if (base) {
+      result.base = summarize(scoring.base_losses(), windows, recipe.average);
+      const Statistics kl = statistics_of(predictions.divergences);
+      result.divergence = {kl.mean, kl.standard_error,
+                           static_cast<double>(predictions.agreements) / static_cast<double>(result.predictions)};
+    }
+    result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return result;
+  return results;
 }
 
 }  // namespace salient::evaluate

@@ -48,4 +48,11 @@ Evaluation evaluate(runner::CpuRunner& model, runner::CpuRunner* base, std::span
                     const Recipe& recipe, int64_t limit, int32_t replace_first_token,
                     const core::ProgressCallback& progress, std::stop_token stop);
 
+/// The same of several models at once, in their order: what is asked of the base is computed once. Resident models all
+/// take a window before the next; `seconds` are those of all.
+std::vector<Evaluation> evaluate(std::span<runner::CpuRunner* const> models, runner::CpuRunner* base,
+                                 std::span<const int32_t> tokens, const Recipe& recipe, int64_t limit,
+                                 int32_t replace_first_token, const core::ProgressCallback& progress,
+                                 std::stop_token stop);
+
 }  // namespace salient::evaluate

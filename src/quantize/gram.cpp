@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "kernels/kernels.h"
 
@@ -22,16 +23,22 @@ int64_t tiles_of(int64_t width) {
 
 }  // namespace
 
-GramAccumulator::GramAccumulator(int64_t width, core::ThreadPool& pool)
+GramAccumulator::GramAccumulator(int64_t width, Drift drift, core::ThreadPool& pool)
     : width_(width),
       pool_(pool),
       sums_(width * width),
+      drift_sums_(drift == Drift::kKept ? width * width : 0),
       magnitudes_(width),
       transposed_(width * kChunk),
+      drift_transposed_(drift == Drift::kKept ? width * kChunk : 0),
       tiles_(tiles_of(width) * kLanes * kChunk) {}
 
-void GramAccumulator::add(const float* x, int64_t tokens) {
-  for (; tokens > kChunk; tokens -= kChunk, x += kChunk * width_) add(x, kChunk);
+void GramAccumulator::add(const float* x, const float* unquantized, int64_t tokens) {
+  for (; tokens > kChunk; tokens -= kChunk, x += kChunk * width_) {
+    add(x, unquantized, kChunk);
+    if (unquantized) unquantized += kChunk * width_;
+  }
+  const bool drift = drift_sums_.size() > 0;
   // H[i][j] = sum over tokens of X[t][i] X[t][j] is the product of X^T with itself: "weights" X^T in tiles of 16
   // inputs, "activations" the rows of X^T.
   pool_.split(width_, [&](int64_t begin, int64_t end) {
@@ -39,6 +46,7 @@ void GramAccumulator::add(const float* x, int64_t tokens) {
       for (int64_t t = 0; t < tokens; ++t) {
         const float value = x[t * width_ + i];
         transposed_[i * tokens + t] = value;
+        if (drift) drift_transposed_[i * tokens + t] = unquantized[t * width_ + i] - value;
         tiles_[(i / kLanes * tokens + t) * kLanes + i % kLanes] = value;
         magnitudes_[i] += std::fabs(value);
       }
@@ -52,6 +60,10 @@ void GramAccumulator::add(const float* x, int64_t tokens) {
     // H is symmetric: a block of columns needs only the rows from its diagonal on.
     kernels.multiply_f32(weights, first / kLanes, end_tile, &transposed_[first * tokens], tokens, width_ - first,
                          /*accumulate=*/true, &sums_[first * width_], width_);
+    if (drift) {
+      kernels.multiply_f32(weights, first / kLanes, end_tile, drift_transposed_.data(), tokens, width_,
+                           /*accumulate=*/true, drift_sums_.data(), width_);
+    }
   });
   tokens_ += tokens;
 }
@@ -69,6 +81,14 @@ Matrix GramAccumulator::gram() const {
   return gram;
 }
 
+Matrix GramAccumulator::drift() const {
+  if (drift_sums_.size() == 0) return {};
+  Matrix drift(width_, width_);
+  const float inverse = 1.0f / static_cast<float>(std::max<int64_t>(tokens_, 1));
+  for (int64_t i = 0; i < width_ * width_; ++i) drift.values[i] = drift_sums_[i] * inverse;
+  return drift;
+}
+
 std::vector<float> GramAccumulator::mean_magnitudes() const {
   std::vector<float> means;
   for (const double sum : magnitudes_) {
@@ -77,24 +97,52 @@ std::vector<float> GramAccumulator::mean_magnitudes() const {
   return means;
 }
 
-QuadraticForm::QuadraticForm(const Matrix& matrix, int64_t first, int64_t size)
-    : size_(size), tiles_(tiles_of(size) * kLanes * size) {
-  for (int64_t row = 0; row < size; ++row) {
-    for (int64_t column = 0; column < size; ++column) {
-      tiles_[(row / kLanes * size + column) * kLanes + row % kLanes] = matrix.row(first + row)[first + column];
-    }
+QuadraticForm::QuadraticForm(const Matrix& matrix, int64_t first, int64_t size) : size_(size), tiles_(size, size) {
+  tiles_.pack(matrix.row(first) + first, matrix.columns, 1, size, size);
+}
+
+void QuadraticForm::evaluate(const float* deltas, int64_t rows, int64_t stride, float* products, double* losses) const {
+  multiply(0, size_, deltas, rows, stride, products);
+  for (int64_t row = 0; row < rows; ++row) losses[row] = dot(deltas + row * stride, products + row * size_, size_);
+}
+
+void QuadraticForm::multiply(int64_t first, int64_t end, const float* deltas, int64_t rows, int64_t stride,
+                             float* products) const {
+  tiles_.multiply(first, end, deltas, stride, rows, /*accumulate=*/false, products, end - first);
+}
+
+GroupedForm::GroupedForm(Matrix gram_matrix, int group_size) : gram(std::move(gram_matrix)), whole(gram, 0, gram.rows) {
+  for (int64_t first = 0; first < gram.rows; first += group_size) groups.emplace_back(gram, first, group_size);
+}
+
+void regularize_gram(Matrix& gram, float shrinkage, float damping) {
+  double sum = 0;
+  for (int64_t i = 0; i < gram.rows; ++i) sum += gram.row(i)[i];
+  const auto added = static_cast<float>(damping * sum / static_cast<double>(gram.rows));
+  for (int64_t i = 0; i < gram.rows; ++i) {
+    const float own = gram.row(i)[i];
+    for (int64_t j = 0; j < gram.columns; ++j) gram.row(i)[j] *= 1 - shrinkage;
+    gram.row(i)[i] = own + added;
   }
 }
 
-void QuadraticForm::evaluate(const float* deltas, int64_t rows, int64_t stride, float* scratch, double* losses) const {
-  const kernels::DenseTiles weights{tiles_.data(), size_, size_};
-  kernels::active_kernels().multiply_f32(weights, 0, tiles_of(size_), deltas, stride, rows, /*accumulate=*/false,
-                                         scratch, size_);
-  for (int64_t row = 0; row < rows; ++row) {
-    double loss = 0;
-    for (int64_t i = 0; i < size_; ++i) loss += double{deltas[row * stride + i]} * scratch[row * size_ + i];
-    losses[row] = loss;
-  }
+double output_error(const Matrix& target, const core::QuantizedTensor& rounded, const QuadraticForm& form,
+                    core::ThreadPool& pool) {
+  constexpr int64_t kRowBlock = 96;
+  const int64_t blocks = (target.rows + kRowBlock - 1) / kRowBlock;
+  std::vector<double> block_losses(static_cast<size_t>(blocks));
+  pool.each(blocks, [&](int64_t block) {
+    const int64_t first = block * kRowBlock;
+    const int64_t count = std::min(kRowBlock, target.rows - first);
+    Matrix deltas(count, target.columns);
+    Matrix products(count, target.columns);
+    std::vector<double> losses(static_cast<size_t>(count));
+    rounded.dequantize_rows(first, count, deltas.values.data());
+    for (int64_t i = 0; i < count * target.columns; ++i) deltas.values[i] -= target.row(first)[i];
+    form.evaluate(deltas.values.data(), count, target.columns, products.values.data(), losses.data());
+    for (const double loss : losses) block_losses[block] += loss;
+  });
+  return std::accumulate(block_losses.begin(), block_losses.end(), 0.0);
 }
 
 }  // namespace salient::quantize

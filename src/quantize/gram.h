@@ -5,34 +5,45 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/quantized_tensor.h"
 #include "core/thread_pool.h"
 #include "quantize/matrix.h"
+#include "quantize/tiles.h"
 
 namespace salient::quantize {
 
 /// What calibration keeps of the inputs X [tokens, width] of a linear: H = X^T X / tokens, of which every error of
 /// interest is a quadratic form, ||X (W - W')^T||^2 / tokens = sum over rows d of W - W' of d H d^T; and the mean of
 /// |x| per input. Exact over all tokens, in memory that does not depend on their number.
+///
+/// Where the inputs are those behind a quantized part of the model, it also keeps how far they are from the inputs X0
+/// of the unquantized model: D = (X0 - X)^T X / tokens.
 class GramAccumulator {
  public:
-  GramAccumulator(int64_t width, core::ThreadPool& pool);
+  enum class Drift { kNone, kKept };
 
-  /// Adds inputs [tokens, width].
-  void add(const float* x, int64_t tokens);
+  GramAccumulator(int64_t width, Drift drift, core::ThreadPool& pool);
+
+  /// Adds inputs [tokens, width], and with Drift::kKept the same tokens' inputs in the unquantized model.
+  void add(const float* x, const float* unquantized, int64_t tokens);
 
   int64_t tokens() const { return tokens_; }
   /// H, symmetric.
   Matrix gram() const;
+  /// D; of no rows with Drift::kNone.
+  Matrix drift() const;
   std::vector<float> mean_magnitudes() const;
 
  private:
   int64_t width_;
   core::ThreadPool& pool_;
   int64_t tokens_ = 0;
-  core::Buffer<float> sums_;  ///< [width, width]; only the part below the diagonal's blocks, and these, are used
+  core::Buffer<float> sums_;        ///< [width, width]; only the part below the diagonal's blocks, and these, are used
+  core::Buffer<float> drift_sums_;  ///< [width, width], or empty
   std::vector<double> magnitudes_;
-  core::Buffer<float> transposed_;  ///< [width, kChunk]
-  core::Buffer<float> tiles_;       ///< X in tiles of 16 inputs
+  core::Buffer<float> transposed_;        ///< [width, kChunk]
+  core::Buffer<float> drift_transposed_;  ///< [width, kChunk], or empty
+  core::Buffer<float> tiles_;             ///< X in tiles of 16 inputs
 };
 
 /// The quadratic form of a symmetric matrix, packed for fast evaluation on many vectors.
@@ -41,12 +52,33 @@ class QuadraticForm {
   /// Of the block of `matrix` that starts at (first, first) and has `size` rows and columns.
   QuadraticForm(const Matrix& matrix, int64_t first, int64_t size);
 
-  /// losses[i] = d_i H d_i^T for rows d_i of [rows, size], `stride` numbers apart. `scratch` is [rows, size].
-  void evaluate(const float* deltas, int64_t rows, int64_t stride, float* scratch, double* losses) const;
+  /// losses[i] = d_i H d_i^T for rows d_i of [rows, size], `stride` numbers apart. `products`, [rows, size], becomes
+  /// the rows d_i H.
+  void evaluate(const float* deltas, int64_t rows, int64_t stride, float* products, double* losses) const;
+
+  /// Columns [first, end) of d_i H, both multiples of 16 or the size, into `products` [rows, end - first].
+  void multiply(int64_t first, int64_t end, const float* deltas, int64_t rows, int64_t stride, float* products) const;
 
  private:
   int64_t size_;
-  core::Buffer<float> tiles_;
+  Tiles tiles_;
 };
+
+/// A Gram matrix with its quadratic form, and those of the blocks that groups of inputs have on its diagonal.
+struct GroupedForm {
+  GroupedForm(Matrix gram_matrix, int group_size);
+
+  Matrix gram;
+  QuadraticForm whole;
+  std::vector<QuadraticForm> groups;
+};
+
+/// Makes a Gram matrix tell less of its own text and more of texts in general: takes `shrinkage` of every element off
+/// the diagonal, then adds `damping` of the mean of the diagonal to it.
+void regularize_gram(Matrix& gram, float shrinkage, float damping);
+
+/// The squared error of a linear's outputs: the sum over rows d of `rounded` - `target` of d H d^T.
+double output_error(const Matrix& target, const core::QuantizedTensor& rounded, const QuadraticForm& form,
+                    core::ThreadPool& pool);
 
 }  // namespace salient::quantize

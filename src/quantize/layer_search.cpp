@@ -1,8 +1,12 @@
 #include "quantize/layer_search.h"
 
+#include <map>
 #include <optional>
 
-#include "quantize/clip_search.h"
+#include "quantize/compensation.h"
+#include "quantize/coordinate_descent.h"
+#include "quantize/correction.h"
+#include "quantize/grid_search.h"
 #include "quantize/rounding.h"
 #include "quantize/scale_search.h"
 
@@ -10,30 +14,52 @@ namespace salient::quantize {
 
 using runner::LinearInput;
 
-LayerStatistics::LayerStatistics(const model::DecoderSpec& spec, core::ThreadPool& pool) {
+LayerStatistics::LayerStatistics(const model::DecoderSpec& spec, GramAccumulator::Drift drift, core::ThreadPool& pool) {
   for (const int64_t width : {spec.hidden_size, spec.query_size(), spec.hidden_size, spec.intermediate_size}) {
-    places_.emplace_back(width, pool);
+    places_.emplace_back(width, drift, pool);
   }
 }
 
-void LayerStatistics::observe(LinearInput place, const float* x, int64_t tokens) {
-  places_[static_cast<size_t>(place)].add(x, tokens);
+void LayerStatistics::observe(LinearInput place, const float* x, const float* unquantized, int64_t tokens) {
+  places_[static_cast<size_t>(place)].add(x, unquantized, tokens);
 }
 
 namespace {
 
-/// The places' Gram matrices, divided by the scales once these are applied.
-struct Grams {
-  Matrix attention;
-  Matrix output;
-  Matrix mlp;
-  Matrix down;
+/// What is known of the inputs of one place; divided by the scales once these are applied.
+struct Inputs {
+  explicit Inputs(const GramAccumulator& statistics)
+      : gram(statistics.gram()), drift(statistics.drift()), magnitudes(statistics.mean_magnitudes()) {}
+
+  void divide(std::span<const float> scales) {
+    divide_gram(gram, scales);
+    divide_gram(drift, scales);
+  }
+
+  Matrix gram;
+  Matrix drift;
+  std::vector<float> magnitudes;
+};
+
+/// The four places of a layer.
+struct Places {
+  explicit Places(const LayerStatistics& statistics)
+      : attention(statistics.at(LinearInput::kAttention)),
+        output(statistics.at(LinearInput::kOutput)),
+        mlp(statistics.at(LinearInput::kMlp)),
+        down(statistics.at(LinearInput::kDown)) {}
+
+  Inputs attention;
+  Inputs output;
+  Inputs mlp;
+  Inputs down;
 };
 
 ScaleChoice search(const char* part, const ScaleGroup& group, int group_size, core::ThreadPool& pool,
-                   std::vector<SearchReport>& report) {
+                   QuantizedLayer& result) {
   ScaleChoice choice = search_scales(group, group_size, pool);
-  report.push_back({part, choice.candidate, choice.identity_loss, choice.loss});
+  result.report.push_back({SearchReport::Kind::kScales, part, choice.candidate, choice.identity_loss, choice.loss});
+  result.channels.push_back(report_channels(part, group, choice.scales, group_size, pool));
   return choice;
 }
 
@@ -43,99 +69,177 @@ std::vector<const Matrix*> weights_of(const std::vector<DenseLinear*>& linears) 
   return weights;
 }
 
+/// The linears that read the inputs of attention, and of the MLP. A parallel MLP reads attention's input, so its scales
+/// are the same.
+struct Readers {
+  Readers(DenseLayer& layer, const model::DecoderSpec& spec)
+      : attention{&layer.query, &layer.key, &layer.value}, mlp{&layer.up} {
+    if (spec.gated_mlp) mlp.insert(mlp.begin(), &layer.gate);
+    if (!spec.parallel_mlp) return;
+    attention.insert(attention.end(), mlp.begin(), mlp.end());
+    mlp.clear();
+  }
+
+  std::vector<DenseLinear*> attention;
+  std::vector<DenseLinear*> mlp;
+};
+
 /// Searches all scales on the layer as it was, then applies them.
-void scale_layer(DenseLayer& layer, const LayerStatistics& statistics, const model::DecoderSpec& spec, int group_size,
-                 Grams& grams, core::ThreadPool& pool, std::vector<SearchReport>& report) {
-  const auto magnitudes = [&](LinearInput place) { return statistics.at(place).mean_magnitudes(); };
-  const auto attention_x = magnitudes(LinearInput::kAttention);
-  const auto output_x = magnitudes(LinearInput::kOutput);
-  const auto mlp_x = magnitudes(LinearInput::kMlp);
-  const auto down_x = magnitudes(LinearInput::kDown);
+void scale_layer(DenseLayer& layer, const Readers& readers, const model::DecoderSpec& spec, int group_size,
+                 bool scale_values, Places& places, core::ThreadPool& pool, QuantizedLayer& result) {
   const int64_t heads_a_value = spec.heads / spec.kv_heads;
   const float norm_offset = spec.norm == model::NormKind::kRmsPlusOne ? 1.0f : 0.0f;
-
-  // A parallel MLP reads attention's input, so its scales are the same.
-  std::vector<DenseLinear*> attention_readers = {&layer.query, &layer.key, &layer.value};
-  std::vector<DenseLinear*> mlp_readers = {&layer.up};
-  if (spec.gated_mlp) mlp_readers.push_back(&layer.gate);
-  if (spec.parallel_mlp) {
-    attention_readers.insert(attention_readers.end(), mlp_readers.begin(), mlp_readers.end());
-    mlp_readers.clear();
+  const auto search_place = [&](const char* part, const std::vector<DenseLinear*>& linears, const Inputs& inputs) {
+    return search(part, {.weights = weights_of(linears), .gram = &inputs.gram, .mean_magnitudes = inputs.magnitudes},
+                  group_size, pool, result);
+  };
+  auto attention = search_place("attention input", readers.attention, places.attention);
+  std::optional<ScaleChoice> output;
+  if (scale_values) {
+    output = search("attention output",
+                    {.weights = {&layer.output.weights},
+                     .gram = &places.output.gram,
+                     .mean_magnitudes = places.output.magnitudes,
+                     .tied_heads = heads_a_value,
+                     .head_dim = spec.head_dim},
+                    group_size, pool, result);
   }
-  auto attention =
-      search("attention input",
-             {.weights = weights_of(attention_readers), .gram = &grams.attention, .mean_magnitudes = attention_x},
-             group_size, pool, report);
-  const auto output = search("attention output",
-                             {.weights = {&layer.output.weights},
-                              .gram = &grams.output,
-                              .mean_magnitudes = output_x,
-                              .tied_heads = heads_a_value,
-                              .head_dim = spec.head_dim},
-                             group_size, pool, report);
   std::optional<ScaleChoice> mlp;
-  if (!mlp_readers.empty()) {
-    mlp = search("mlp input", {.weights = weights_of(mlp_readers), .gram = &grams.mlp, .mean_magnitudes = mlp_x},
-                 group_size, pool, report);
-  }
+  if (!readers.mlp.empty()) mlp = search_place("mlp input", readers.mlp, places.mlp);
   // activation(gate) * up is linear in up; without a gate nothing before `down` is linear.
   std::optional<ScaleChoice> down;
-  if (spec.gated_mlp) {
-    down = search("mlp output", {.weights = {&layer.down.weights}, .gram = &grams.down, .mean_magnitudes = down_x},
-                  group_size, pool, report);
-  }
+  if (spec.gated_mlp) down = search_place("mlp output", {&layer.down}, places.down);
 
-  scale_behind_norm(layer.norms.attention, norm_offset, attention_readers, attention.scales);
-  divide_gram(grams.attention, attention.scales);
-  if (spec.parallel_mlp) grams.mlp = grams.attention;
-  // Query head h reads the values of kv head h / heads_a_value.
-  scale_behind_linear(layer.value, layer.output, output.scales,
-                      [&](int64_t i) { return i / spec.head_dim / heads_a_value * spec.head_dim + i % spec.head_dim; });
-  divide_gram(grams.output, output.scales);
+  scale_behind_norm(layer.norms.attention, norm_offset, readers.attention, attention.scales);
+  places.attention.divide(attention.scales);
+  if (output) {
+    // Query head h reads the values of kv head h / heads_a_value.
+    scale_behind_linear(layer.value, layer.output, output->scales, [&](int64_t i) {
+      return i / spec.head_dim / heads_a_value * spec.head_dim + i % spec.head_dim;
+    });
+    places.output.divide(output->scales);
+  }
   if (mlp) {
-    scale_behind_norm(layer.norms.mlp, norm_offset, mlp_readers, mlp->scales);
-    divide_gram(grams.mlp, mlp->scales);
+    scale_behind_norm(layer.norms.mlp, norm_offset, readers.mlp, mlp->scales);
+    places.mlp.divide(mlp->scales);
   }
   if (down) {
     scale_behind_linear(layer.up, layer.down, down->scales, [](int64_t i) { return i; });
-    divide_gram(grams.down, down->scales);
+    places.down.divide(down->scales);
   }
 }
+
+void report_weights(DenseLayer& layer, int group_size, QuantizedLayer& result) {
+  for (const DenseLinear* linear : layer.linears()) {
+    result.weights.push_back(report_weights(linear->name, linear->weights, group_size));
+  }
+}
+
+void count_codes(QuantizedLayer& result) {
+  for (size_t i = 0; i < result.linears.size(); ++i) count_codes(result.linears[i], result.weights[i]);
+}
+
+/// Quantizes the linears of one place, which share its inputs.
+class PlaceQuantizer {
+ public:
+  PlaceQuantizer(Inputs& inputs, int group_size, const Steps& steps, core::ThreadPool& pool)
+      : steps_(steps),
+        group_size_(group_size),
+        pool_(pool),
+        form_(regularized(std::move(inputs.gram), steps), group_size),
+        drift_(std::move(inputs.drift)) {
+    if (steps.compensate || steps.correction > 0) factor_ = factor_gram(form_.gram, kLeastDamping, pool);
+  }
+
+  /// The best candidate for a linear, and what it bought.
+  core::QuantizedTensor quantize(const DenseLinear& linear, std::vector<SearchReport>& report) const {
+    const bool correct = steps_.correction > 0;
+    const Matrix corrected =
+        correct ? correct_weights(linear.weights, drift_, *factor_, steps_.correction, pool_) : Matrix();
+    const Matrix& target = correct ? corrected : linear.weights;
+    const std::vector<Grid> plain = plain_grids(linear.weights, group_size_, pool_);
+    Best best{round_matrix(linear.weights, group_size_, plain, pool_), "rounded", 0};
+    best.loss = output_error(target, best.tensor, form_.whole, pool_);
+    const double before = best.loss;
+    const auto try_candidate = [&](core::QuantizedTensor candidate, const char* name) {
+      const double loss = output_error(target, candidate, form_.whole, pool_);
+      if (loss < best.loss) best = {std::move(candidate), name, loss};
+    };
+    const std::vector<Grid> grids = steps_.search_grids ? search_grids(target, form_, group_size_, pool_)
+                                    : correct           ? plain_grids(target, group_size_, pool_)
+                                                        : plain;
+    if (steps_.search_grids || correct) try_candidate(round_matrix(target, group_size_, grids, pool_), "grids");
+    if (steps_.compensate) {
+      core::QuantizedTensor compensated = compensate(target, *factor_, grids, group_size_, pool_);
+      try_candidate(compensated, "compensated");
+      if (steps_.sweeps > 0) {
+        descend(target, form_, steps_.sweeps, compensated, pool_);
+        try_candidate(std::move(compensated), "descended");
+      }
+    }
+    report.push_back({SearchReport::Kind::kLinear, linear.name, best.name, before, best.loss});
+    return std::move(best.tensor);
+  }
+
+ private:
+  /// What a regularized matrix still needs where it is singular but for rounding.
+  static constexpr float kLeastDamping = 1e-6f;
+
+  static Matrix regularized(Matrix gram, const Steps& steps) {
+    regularize_gram(gram, steps.shrinkage, steps.damping);
+    return gram;
+  }
+
+  struct Best {
+    core::QuantizedTensor tensor;
+    const char* name;
+    double loss;
+  };
+
+  const Steps& steps_;
+  int group_size_;
+  core::ThreadPool& pool_;
+  GroupedForm form_;
+  Matrix drift_;
+  std::optional<DampedFactor> factor_;
+};
 
 }  // namespace
 
 QuantizedLayer search_layer(DenseLayer& layer, const LayerStatistics& statistics, const model::DecoderSpec& spec,
-                            int group_size, bool clip, core::ThreadPool& pool) {
+                            int group_size, const Steps& steps, core::ThreadPool& pool) {
   QuantizedLayer result;
-  Grams grams{statistics.at(LinearInput::kAttention).gram(), statistics.at(LinearInput::kOutput).gram(),
-              statistics.at(LinearInput::kMlp).gram(), statistics.at(LinearInput::kDown).gram()};
-  scale_layer(layer, statistics, spec, group_size, grams, pool, result.report);
-  const auto gram_of = [&](const DenseLinear* linear) -> const Matrix& {
-    if (linear == &layer.output) return grams.output;
-    if (linear == &layer.down) return grams.down;
-    return linear == &layer.gate || linear == &layer.up ? grams.mlp : grams.attention;
-  };
-  for (const DenseLinear* linear : layer.linears()) {
-    // As in AWQ, queries and keys are not clipped: the softmax makes their error anything but quadratic.
-    const bool may_clip = clip && linear != &layer.query && linear != &layer.key;
-    ClipChoice choice;
-    if (may_clip) {
-      choice = search_clips(linear->weights, gram_of(linear), group_size, pool);
-      result.report.push_back(
-          {linear->name, choice.clips.empty() ? "not clipped" : "clipped", choice.unclipped_loss, choice.loss});
-    }
-    result.linears.push_back(round_matrix(linear->weights, group_size, choice.clips, pool));
+  Places places(statistics);
+  const Readers readers(layer, spec);
+  report_weights(layer, group_size, result);
+  if (steps.scale) {
+    scale_layer(layer, readers, spec, group_size, steps.scale_values, places, pool, result);
   }
+  std::map<const DenseLinear*, core::QuantizedTensor> quantized;
+  const auto quantize_place = [&](Inputs& inputs, const std::vector<DenseLinear*>& linears) {
+    if (linears.empty()) return;
+    const PlaceQuantizer quantizer(inputs, group_size, steps, pool);
+    for (const DenseLinear* linear : linears) quantized[linear] = quantizer.quantize(*linear, result.report);
+  };
+  quantize_place(places.attention, readers.attention);
+  quantize_place(places.output, {&layer.output});
+  quantize_place(places.mlp, readers.mlp);
+  quantize_place(places.down, {&layer.down});
+  for (const DenseLinear* linear : layer.linears()) result.linears.push_back(std::move(quantized.at(linear)));
   result.norms = layer.norms;
+  count_codes(result);
   return result;
 }
 
 QuantizedLayer round_layer(DenseLayer& layer, int group_size, core::ThreadPool& pool) {
   QuantizedLayer result;
   for (const DenseLinear* linear : layer.linears()) {
-    result.linears.push_back(round_matrix(linear->weights, group_size, {}, pool));
+    const std::vector<Grid> grids = plain_grids(linear->weights, group_size, pool);
+    result.linears.push_back(round_matrix(linear->weights, group_size, grids, pool));
   }
   result.norms = layer.norms;
+  report_weights(layer, group_size, result);
+  count_codes(result);
   return result;
 }
 

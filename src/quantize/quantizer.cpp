@@ -10,8 +10,8 @@
 #include "checkpoint/packed_writer.h"
 #include "core/atomic_output.h"
 #include "core/error.h"
+#include "quantize/calibration_pass.h"
 #include "quantize/layer_search.h"
-#include "runner/cpu_runner.h"
 
 namespace salient::quantize {
 
@@ -49,14 +49,21 @@ json make_settings(const model::Decoder& decoder, std::span<const std::vector<in
     files[path.filename().string()] = {stored.file->bytes().size(),
                                        std::filesystem::last_write_time(path).time_since_epoch().count()};
   }
-  const bool awq = options.method == Method::kAwq;
+  const Steps& steps = options.steps;
+  const bool calibrated = steps.need_calibration();
   return {{"format", checkpoint::name_of(options.format)},
-          {"method", awq ? "awq" : "rtn"},
-          {"clip", awq && options.clip},
           {"group_size", group_size},
           {"files", files},
-          {"calibration", awq ? options.identity : json()},
-          {"calibration_tokens", awq ? json(fingerprint(calibration)) : json()}};
+          {"scale", steps.scale},
+          {"scale_values", steps.scale_values},
+          {"clip", steps.search_grids},
+          {"compensate", steps.compensate},
+          {"sweeps", steps.sweeps},
+          {"shrinkage", steps.shrinkage},
+          {"damping", steps.damping},
+          {"correction", steps.correction},
+          {"calibration", calibrated ? options.identity : json()},
+          {"calibration_tokens", calibrated ? json(fingerprint(calibration)) : json()}};
 }
 
 /// A matrix that stays dense, as fp16.
@@ -125,21 +132,26 @@ std::vector<OutputTensor> make_layer_tensors(int64_t index, const DecoderSpec& s
   return tensors;
 }
 
-json to_json(const std::vector<SearchReport>& report) {
-  json list = json::array();
-  for (const SearchReport& line : report) {
-    list.push_back({{"part", line.part},
-                    {"choice", line.choice},
-                    {"loss_before", line.loss_before},
-                    {"loss_after", line.loss_after}});
+json to_json(const QuantizedLayer& layer) {
+  json steps = json::array();
+  for (const SearchReport& line : layer.report) {
+    steps.push_back({{"kind", line.kind == SearchReport::Kind::kScales ? "scales" : "linear"},
+                     {"part", line.part},
+                     {"choice", line.choice},
+                     {"loss_before", line.loss_before},
+                     {"loss_after", line.loss_after}});
   }
-  return list;
+  json channels = json::array();
+  for (const ChannelReport& report : layer.channels) channels.push_back(to_json(report));
+  json weights = json::array();
+  for (const WeightReport& report : layer.weights) weights.push_back(to_json(report));
+  return {{"steps", steps}, {"channels", channels}, {"weights", weights}};
 }
 
 void check_calibration(const model::Decoder& decoder, std::span<const std::vector<int32_t>> calibration) {
   const std::string path = decoder.checkpoint().path.string();
   const DecoderSpec& spec = decoder.spec();
-  if (calibration.empty()) fail(ErrorKind::kInvalidInput, "AWQ needs calibration text, and there is none");
+  if (calibration.empty()) fail(ErrorKind::kInvalidInput, "there is no calibration text");
   for (const auto& sequence : calibration) {
     if (sequence.empty()) fail(ErrorKind::kInvalidInput, "{}: a calibration sequence is empty", path);
     if (std::ssize(sequence) > spec.max_positions) {
@@ -165,47 +177,6 @@ void check_finite(DenseLayer& layer, const DecoderSpec& spec, const std::string&
     }
   }
 }
-
-/// The hidden states of the calibration text on their way through the unquantized layers; what a GGUF quantized is
-/// dequantized, so that nothing but its own error is in them.
-class CalibrationPass {
- public:
-  CalibrationPass(std::shared_ptr<const model::Decoder> decoder, std::span<const std::vector<int32_t>> calibration,
-                  const std::stop_token& stop, core::ThreadPool& pool)
-      : runner_(std::move(decoder), pool,
-                {.activations = runner::Activations::kFp32, .residency = runner::Residency::kStreamed}),
-        sequence_(runner_.new_sequence()),
-        calibration_(calibration),
-        stop_(stop) {
-    for (const auto& text : calibration) {
-      hidden_.emplace_back(text.size() * static_cast<size_t>(runner_.spec().hidden_size));
-      runner_.embed(text, hidden_.back().data());
-    }
-  }
-
-  /// Takes all text through one layer; `statistics` may be null.
-  void run_layer(int64_t index, LayerStatistics* statistics) {
-    const auto layer = runner_.layer(index);
-    runner::LinearObserver observer;
-    if (statistics) {
-      observer = [&](runner::LinearInput place, const float* x, int64_t tokens, int64_t) {
-        statistics->observe(place, x, tokens);
-      };
-    }
-    for (size_t i = 0; i < calibration_.size(); ++i) {
-      if (stop_.stop_requested()) fail(ErrorKind::kCancelled, "interrupted; run again with --resume to go on");
-      sequence_.truncate(0);
-      runner_.run_layer(*layer, sequence_, std::ssize(calibration_[i]), hidden_[i].data(), observer);
-    }
-  }
-
- private:
-  runner::CpuRunner runner_;
-  runner::Sequence sequence_;
-  std::span<const std::vector<int32_t>> calibration_;
-  std::vector<std::vector<float>> hidden_;
-  std::stop_token stop_;
-};
 
 }  // namespace
 
@@ -243,14 +214,26 @@ void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& opt
   std::filesystem::remove(folder.path(), not_empty);  // what an interrupted run left stays
 }
 
+std::string calibration_warning(const DecoderSpec& spec, std::span<const std::vector<int32_t>> calibration) {
+  int64_t tokens = 0;
+  for (const auto& sequence : calibration) tokens += std::ssize(sequence);
+  const int64_t widest = std::max({spec.hidden_size, spec.query_size(), spec.intermediate_size});
+  if (tokens >= widest) return {};
+  // A Gram matrix has at most the rank of its number of tokens: in all other directions errors would look free.
+  return fmt::format(
+      "calibration has {} tokens, fewer than the {} inputs of the widest linear: errors that this text does not show "
+      "will be taken for none",
+      tokens, widest);
+}
+
 QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
                         std::span<const std::vector<int32_t>> calibration, const QuantizeOptions& options,
                         core::ThreadPool& pool) {
   const auto start = std::chrono::steady_clock::now();
   const DecoderSpec& spec = decoder->spec();
-  const bool awq = options.method == Method::kAwq;
+  const bool calibrated = options.steps.need_calibration();
   check_quantizable(*decoder, options);
-  if (awq) check_calibration(*decoder, calibration);
+  if (calibrated) check_calibration(*decoder, calibration);
   QuantizeReport report;
   report.group_size = choose_group_size(spec, options.group_size);
   report.layers = json::array();
@@ -262,7 +245,7 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
   if (!writer.has_part(kOuterPart)) writer.write_part(kOuterPart, make_outer_tensors(*decoder));
 
   std::optional<CalibrationPass> pass;
-  if (awq) pass.emplace(decoder, calibration, options.stop, pool);
+  if (calibrated) pass.emplace(decoder, calibration, options.steps.correction > 0, options.stop, pool);
   std::vector<std::string> parts = {kOuterPart};
   for (int64_t i = 0; i < spec.layers; ++i) {
     if (options.stop.stop_requested()) fail(ErrorKind::kCancelled, "interrupted; run again with --resume to go on");
@@ -270,20 +253,25 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
     const bool finished = writer.has_part(parts.back());
     if (finished) {
       ++report.resumed_layers;
-      if (awq) pass->run_layer(i, nullptr);
+      if (calibrated) pass->run_layer(i);
     } else {
       DenseLayer dense(decoder->layer(i), pool);
       check_finite(dense, spec, decoder->checkpoint().path.string() + ": tensor " + model::layer_prefix(i));
       QuantizedLayer quantized;
-      if (awq) {
-        LayerStatistics statistics(spec, pool);
-        pass->run_layer(i, &statistics);
-        quantized = search_layer(dense, statistics, spec, report.group_size, options.clip, pool);
+      if (calibrated) {
+        const LayerStatistics statistics = pass->run_layer_observed(i);
+        quantized = search_layer(dense, statistics, spec, report.group_size, options.steps, pool);
       } else {
         quantized = round_layer(dense, report.group_size, pool);
       }
-      writer.write_note(parts.back(), to_json(quantized.report));
+      writer.write_note(parts.back(), to_json(quantized));
       writer.write_part(parts.back(), make_layer_tensors(i, spec, dense, quantized, settings));
+    }
+    if (calibrated && pass->is_corrected() && i + 1 < spec.layers) {
+      // As it was written, so that a resumed run sees the same bits.
+      const auto written = std::make_shared<checkpoint::Checkpoint>(
+          writer.read_part(parts.back(), decoder->checkpoint(), settings, model::layer_prefix(i)));
+      pass->run_quantized_layer(model::Decoder(written).layer(i), i);
     }
     report.layers.push_back(writer.read_note(parts.back()));
     if (options.progress) options.progress({"quantizing", i + 1, spec.layers, "layers", {}});

@@ -13,18 +13,13 @@
 #include "core/progress.h"
 #include "core/thread_pool.h"
 #include "model/decoder.h"
+#include "quantize/steps.h"
 
 namespace salient::quantize {
 
-enum class Method {
-  kRoundToNearest,  ///< "rtn"
-  kAwq,             ///< "awq"
-};
-
 struct QuantizeOptions {
-  Method method = Method::kAwq;
+  Steps steps = steps_of(Method::kAwqPlus, /*clip=*/true);
   checkpoint::PackedFormat format = checkpoint::PackedFormat::kAwq;  ///< of the folder written
-  bool clip = true;                                                  ///< AWQ only
   int group_size = 0;  ///< 0: the largest of 128, 64 and 32 that divides every quantized input
   std::filesystem::path output;
   bool resume = false;
@@ -39,7 +34,8 @@ struct QuantizeReport {
   int64_t resumed_layers = 0;
   uint64_t bytes = 0;  ///< of the folder written
   double seconds = 0;
-  nlohmann::json layers;  ///< for each layer a list of {part, choice, loss_before, loss_after}
+  nlohmann::json layers;  ///< for each layer {steps, channels, weights}: lists of {kind, part, choice, loss_before,
+                          ///< loss_after}, and of what channel_report.h says
 };
 
 /// The group size a model is quantized with when none is asked for, or a check of the one asked for. Both formats
@@ -49,12 +45,16 @@ int choose_group_size(const model::DecoderSpec& spec, int wanted);
 /// Throws what `quantize` would throw for this model, group size and output, before work on calibration begins.
 void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& options);
 
+/// What is wrong with calibration text that can be run but tells too little of this model's inputs, in one sentence;
+/// empty when nothing is.
+std::string calibration_warning(const model::DecoderSpec& spec, std::span<const std::vector<int32_t>> calibration);
+
 /// Quantizes the linears of every layer to int4 and writes a folder of `format`; embeddings, head and norms stay fp16.
 /// Layers stream from the checkpoint's mapping: memory is that of one layer and of the calibration tokens' hidden
-/// states. `calibration` holds token ids, each sequence at most the model's context; it is not looked at for rtn.
-/// Throws invalid_input (output exists, model is quantized already or holds weights that are no numbers, calibration
-/// missing, too long or outside the vocabulary), unsupported, or cancelled: then what was finished is kept for a
-/// resumed run.
+/// states, of these two where inputs are corrected for. `calibration` holds token ids, each sequence at most the
+/// model's context; it is not looked at where no step needs it. Throws invalid_input (output exists, model is quantized
+/// already or holds weights that are no numbers, calibration missing, too long or outside the vocabulary), unsupported,
+/// or cancelled: then what was finished is kept for a resumed run.
 QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
                         std::span<const std::vector<int32_t>> calibration, const QuantizeOptions& options,
                         core::ThreadPool& pool);

@@ -5,76 +5,64 @@
 
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/group_grid.h"
 
 namespace salient::quantize {
 
-namespace {
-
-constexpr int kLargestCode = 15;
-/// The smallest positive fp16 number: a group of zeros still needs a scale to divide by.
-constexpr float kSmallestScale = 0x1p-24f;
-
-}  // namespace
-
-int Grid::code_of(float weight) const {
-  const float code = std::nearbyint(weight / scale) + static_cast<float>(zero);
-  return static_cast<int>(std::clamp(code, 0.0f, static_cast<float>(kLargestCode)));
+Grid span_grid(float low, float high) {
+  const float wanted = std::max((high - low) / Grid::kLargestCode, core::kSmallestHalf);
+  const float scale = core::half_to_float(core::float_to_half(wanted));
+  if (!std::isfinite(scale) || std::isnan(low)) {
+    core::fail(core::ErrorKind::kInvalidInput,
+               "a group of weights spans {} to {}, which an fp16 scale cannot hold: the model is damaged", low, high);
+  }
+  const float zero = std::clamp(std::nearbyint(-low / scale), 0.0f, static_cast<float>(Grid::kLargestCode));
+  return {scale, static_cast<int>(zero)};
 }
 
-Grid make_grid(const float* weights, int size, float clip) {
+Grid make_grid(const float* weights, int size) {
   float lowest = 0;
   float highest = 0;
-  bool finite = true;
   for (int i = 0; i < size; ++i) {
+    if (std::isnan(weights[i])) return span_grid(weights[i], weights[i]);
     lowest = std::min(lowest, weights[i]);
     highest = std::max(highest, weights[i]);
-    finite &= std::isfinite(weights[i]);
   }
-  const float bound = clip * std::max(-lowest, highest);
-  const float low = std::max(lowest, -bound);
-  const float high = std::min(highest, bound);
-  const float wanted = std::max((high - low) / kLargestCode, kSmallestScale);
-  const float scale = core::half_to_float(core::float_to_half(wanted));
-  if (!finite || !std::isfinite(scale)) {
-    core::fail(core::ErrorKind::kInvalidInput,
-               "a group of weights spans {} to {}, which an fp16 scale cannot hold: the model is damaged", lowest,
-               highest);
-  }
-  const auto zero = static_cast<int>(std::clamp(std::nearbyint(-low / scale), 0.0f, static_cast<float>(kLargestCode)));
-  return {scale, zero};
+  return span_grid(lowest, highest);
 }
 
-void round_row(const float* weights, int64_t columns, int group_size, const Grid* grids, uint8_t* codes, float* scales,
-               uint8_t* zeros) {
-  for (int64_t group = 0; group < columns / group_size; ++group) {
-    const Grid& grid = grids[group];
-    for (int64_t i = group * group_size; i < (group + 1) * group_size; ++i) {
-      codes[i] = static_cast<uint8_t>(grid.code_of(weights[i]));
-    }
-    scales[group] = grid.scale;
-    zeros[group] = static_cast<uint8_t>(grid.zero);
-  }
-}
-
-core::QuantizedTensor round_matrix(const Matrix& weights, int group_size, const std::vector<float>& clips,
-                                   core::ThreadPool& pool) {
-  core::QuantizedTensor result;
-  result.out_features = weights.rows;
-  result.in_features = weights.columns;
-  result.group_size = group_size;
-  const int64_t groups = result.groups();
-  result.codes.resize(static_cast<size_t>(weights.rows * weights.columns));
-  result.scales.resize(static_cast<size_t>(weights.rows * groups));
-  result.zeros.resize(static_cast<size_t>(weights.rows * groups));
+std::vector<Grid> plain_grids(const Matrix& weights, int group_size, core::ThreadPool& pool) {
+  const int64_t groups = weights.columns / group_size;
+  std::vector<Grid> grids(static_cast<size_t>(weights.rows * groups));
   pool.split(weights.rows, [&](int64_t begin, int64_t end) {
-    std::vector<Grid> grids(static_cast<size_t>(groups));
-    for (int64_t row = begin; row < end; ++row) {
-      for (int64_t group = 0; group < groups; ++group) {
-        const float clip = clips.empty() ? 1.0f : clips[row * groups + group];
-        grids[group] = make_grid(weights.row(row) + group * group_size, group_size, clip);
+    for (int64_t i = begin * groups; i < end * groups; ++i)
+      grids[i] = make_grid(&weights.values[i * group_size], group_size);
+  });
+  return grids;
+}
+
+core::QuantizedTensor make_rounded(int64_t rows, int64_t columns, int group_size, std::span<const Grid> grids) {
+  core::QuantizedTensor result;
+  result.out_features = rows;
+  result.in_features = columns;
+  result.group_size = group_size;
+  result.codes.resize(static_cast<size_t>(rows * columns));
+  for (const Grid& grid : grids) {
+    result.scales.push_back(grid.scale);
+    result.zeros.push_back(static_cast<uint8_t>(grid.zero));
+  }
+  return result;
+}
+
+core::QuantizedTensor round_matrix(const Matrix& weights, int group_size, std::span<const Grid> grids,
+                                   core::ThreadPool& pool) {
+  core::QuantizedTensor result = make_rounded(weights.rows, weights.columns, group_size, grids);
+  const int64_t groups = result.groups();
+  pool.split(weights.rows, [&](int64_t begin, int64_t end) {
+    for (int64_t group = begin * groups; group < end * groups; ++group) {
+      for (int64_t i = group * group_size; i < (group + 1) * group_size; ++i) {
+        result.codes[i] = static_cast<uint8_t>(grids[group].code_of(weights.values[i]));
       }
-      round_row(weights.row(row), weights.columns, group_size, grids.data(), &result.codes[row * weights.columns],
-                &result.scales[row * groups], &result.zeros[row * groups]);
     }
   });
   return result;

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "core/quantized_tensor.h"
 #include "core/thread_pool.h"
@@ -10,24 +12,40 @@ namespace salient::quantize {
 
 /// The int4 grid of one group of weights: w = (code - zero) * scale, code and zero 0..15, scale an fp16 number.
 struct Grid {
+  static constexpr int kLargestCode = 15;
+
   float scale;
   int zero;
 
-  int code_of(float weight) const;
+  /// The code of the nearest value, in steps from 0 with ties to even.
+  int code_of(float weight) const {
+    const float exact = weight / scale;
+    const float above = exact > -kLargestCode ? exact : -kLargestCode;
+    const float bounded = above < kLargestCode ? above : kLargestCode;
+    // Adding 1.5 * 2^23 leaves no bits for a fraction: what nearbyint gives, without a call for each weight.
+    constexpr float kIntegers = 0x1.8p23f;
+    const int code = static_cast<int>((bounded + kIntegers) - kIntegers) + zero;
+    return code < 0 ? 0 : code > kLargestCode ? kLargestCode : code;
+  }
   float value_of(int code) const { return static_cast<float>(code - zero) * scale; }
 };
 
-/// The grid that spans the group's weights and 0, of which those beyond `clip` times the largest magnitude are cut off.
-/// The scale is rounded to fp16 before the zero point is chosen, so that codes are chosen against what is stored.
+/// The grid that spans a group's weights and 0. The scale is rounded to fp16 before the zero point is chosen, so that
+/// codes are chosen against what is stored.
 /// Throws invalid_input for weights that are not finite or too large for an fp16 scale.
-Grid make_grid(const float* weights, int size, float clip);
+Grid make_grid(const float* weights, int size);
 
-/// Rounds one row with a grid a group, into codes, scales and zeros of the row.
-void round_row(const float* weights, int64_t columns, int group_size, const Grid* grids, uint8_t* codes, float* scales,
-               uint8_t* zeros);
+/// The grid that spans `low` <= 0 to `high` >= 0, as above.
+Grid span_grid(float low, float high);
 
-/// Rounds a matrix. `clips` is [rows, groups], or empty for no clipping.
-core::QuantizedTensor round_matrix(const Matrix& weights, int group_size, const std::vector<float>& clips,
+/// The grids of plain rounding, [rows, groups].
+std::vector<Grid> plain_grids(const Matrix& weights, int group_size, core::ThreadPool& pool);
+
+/// A matrix of this shape with these grids, [rows, groups], and all codes 0.
+core::QuantizedTensor make_rounded(int64_t rows, int64_t columns, int group_size, std::span<const Grid> grids);
+
+/// Rounds a matrix to grids [rows, groups].
+core::QuantizedTensor round_matrix(const Matrix& weights, int group_size, std::span<const Grid> grids,
                                    core::ThreadPool& pool);
 
 }  // namespace salient::quantize

@@ -20,6 +20,10 @@ constexpr int64_t kRowBlock = 96;
 constexpr double kFullWork = 8e9;
 constexpr int64_t kSampledRowStep = 8;
 
+int64_t row_step_of(double rows, double width) {
+  return rows * width * width > kFullWork ? kSampledRowStep : 1;
+}
+
 /// Mean over rows of |w| relative to the largest of its group, per input.
 std::vector<float> relative_magnitudes(const ScaleGroup& group, int group_size) {
   const int64_t width = group.gram->columns;
@@ -78,7 +82,7 @@ void rounding_error(const float* weights, std::span<const float> scales, int gro
   const auto width = static_cast<int64_t>(scales.size());
   for (int64_t i = 0; i < width; ++i) scaled[i] = weights[i] * scales[i];
   for (int64_t first = 0; first < width; first += group_size) {
-    const Grid grid = make_grid(&scaled[first], group_size, 1.0f);
+    const Grid grid = make_grid(&scaled[first], group_size);
     for (int64_t i = first; i < first + group_size; ++i) {
       delta[i] = grid.value_of(grid.code_of(scaled[i])) / scales[i] - weights[i];
     }
@@ -112,42 +116,88 @@ double sampled_loss(const ScaleGroup& group, const QuadraticForm& form, std::spa
 
 }  // namespace
 
+double candidates_of_search(double rows, double width) {
+  const auto row_step = static_cast<double>(row_step_of(rows, width));
+  // The identity, both kinds of ratio less the one that they share, four refinements; then the two of a sample in full.
+  return (1 + 2 * kRatios - 1 + 4) / row_step + (row_step > 1 ? 2 : 0);
+}
+
 double rounding_loss(const ScaleGroup& group, std::span<const float> scales, int group_size, int64_t row_step,
                      core::ThreadPool& pool) {
   return sampled_loss(group, QuadraticForm(*group.gram, 0, group.gram->rows), scales, group_size, row_step, pool);
+}
+
+std::vector<double> rounding_loss_by_input(const ScaleGroup& group, std::span<const float> scales, int group_size,
+                                           core::ThreadPool& pool) {
+  const auto width = static_cast<int64_t>(scales.size());
+  std::vector<double> losses(static_cast<size_t>(width));
+  Matrix deltas(kRowBlock, width);
+  for (const Matrix* weights : group.weights) {
+    for (int64_t first = 0; first < weights->rows; first += kRowBlock) {
+      const int64_t count = std::min(kRowBlock, weights->rows - first);
+      pool.split(count, [&](int64_t begin, int64_t end) {
+        std::vector<float> scaled(static_cast<size_t>(width));
+        for (int64_t i = begin; i < end; ++i) {
+          rounding_error(weights->row(first + i), scales, group_size, scaled, deltas.row(i));
+        }
+      });
+      for (int64_t row = 0; row < count; ++row) {
+        for (int64_t i = 0; i < width; ++i) losses[i] += double{deltas.row(row)[i]} * deltas.row(row)[i];
+      }
+    }
+  }
+  for (int64_t i = 0; i < width; ++i) losses[i] *= group.gram->row(i)[i];
+  return losses;
 }
 
 ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadPool& pool) {
   const int64_t width = group.gram->columns;
   int64_t rows = 0;
   for (const Matrix* weights : group.weights) rows += weights->rows;
-  const double work = static_cast<double>(rows) * static_cast<double>(width) * static_cast<double>(width);
-  const int64_t row_step = work > kFullWork ? kSampledRowStep : 1;
+  const int64_t row_step = row_step_of(static_cast<double>(rows), static_cast<double>(width));
   const QuadraticForm form(*group.gram, 0, width);
 
-  ScaleChoice best;
-  best.scales.assign(static_cast<size_t>(width), 1.0f);
-  best.candidate = "identity";
-  best.identity_loss = sampled_loss(group, form, best.scales, group_size, row_step, pool);
-  best.loss = best.identity_loss;
+  ScaleChoice identity;
+  identity.scales.assign(static_cast<size_t>(width), 1.0f);
+  identity.candidate = "identity";
+  identity.loss = sampled_loss(group, form, identity.scales, group_size, row_step, pool);
+  ScaleChoice best = identity;
 
   std::vector<float> x(group.mean_magnitudes.begin(), group.mean_magnitudes.end());
   std::vector<float> w = relative_magnitudes(group, group_size);
   tie_heads(group, x);
   tie_heads(group, w);
+  bool best_has_weights = false;
+  double best_ratio = 0;
+  const auto try_ratio = [&](bool with_weights, double ratio) {
+    std::vector<float> scales = make_scales(x, w, ratio, with_weights ? 1 - ratio : 0);
+    const double loss = sampled_loss(group, form, scales, group_size, row_step, pool);
+    if (!(loss < best.loss)) return;
+    best_has_weights = with_weights;
+    best_ratio = ratio;
+    best.loss = loss;
+    best.scales = std::move(scales);
+    best.candidate = with_weights ? fmt::format("x^{:g} / w^{:g}", ratio, 1 - ratio) : fmt::format("x^{:g}", ratio);
+  };
   for (const bool with_weights : {false, true}) {
     for (int i = 1; i <= kRatios; ++i) {
-      const double ratio = static_cast<double>(i) / kRatios;
       if (with_weights && i == kRatios) continue;  // x^1 / w^0 was tried
-      std::vector<float> scales = make_scales(x, w, ratio, with_weights ? 1 - ratio : 0);
-      const double loss = sampled_loss(group, form, scales, group_size, row_step, pool);
-      if (!(loss < best.loss)) continue;
-      best.loss = loss;
-      best.scales = std::move(scales);
-      best.candidate =
-          with_weights ? fmt::format("x^{:.2f} / w^{:.2f}", ratio, 1 - ratio) : fmt::format("x^{:.2f}", ratio);
+      try_ratio(with_weights, static_cast<double>(i) / kRatios);
     }
   }
+  if (best_ratio == 0) best_ratio = 1.0 / kRatios;
+  for (const double step : {0.5 / kRatios, 0.25 / kRatios}) {
+    const double centre = best_ratio;
+    for (const double ratio : {centre - step, centre + step}) {
+      if (ratio < 1) try_ratio(best_has_weights, ratio);
+    }
+  }
+  if (row_step > 1) {
+    best.loss = sampled_loss(group, form, best.scales, group_size, 1, pool);
+    identity.loss = sampled_loss(group, form, identity.scales, group_size, 1, pool);
+    if (!(best.loss < identity.loss)) best = identity;
+  }
+  best.identity_loss = identity.loss;
   return best;
 }
 

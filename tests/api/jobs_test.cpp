@@ -40,7 +40,7 @@ TEST_F(ApiJobsTest, AModelIsQuantizedMeasuredAndExported) {
   const auto json = nlohmann::json::parse(report.json);
   EXPECT_EQ(json["group_size"], 32);
   EXPECT_EQ(json["layers"].size(), 2u);
-  EXPECT_NE(report.text.find("int4 AWQ in groups of 32"), std::string::npos);
+  EXPECT_NE(report.text.find("int4 awq+ in groups of 32"), std::string::npos);
   EXPECT_FALSE(tasks_.empty());
   EXPECT_FALSE(messages_.empty());
 
@@ -92,7 +92,7 @@ TEST_F(ApiJobsTest, RefuseWordsTheyDoNotKnow) {
   const auto model = folder_.path() / "model";
   QuantizeOptions quantization = small_quantization();
   quantization.method = "gptq";
-  EXPECT_EQ(sentence([&] { quantize_model(model, quantization); }), "method is \"gptq\", expected awq, rtn");
+  EXPECT_EQ(sentence([&] { quantize_model(model, quantization); }), "method is \"gptq\", expected awq+, awq, rtn");
   quantization = small_quantization();
   quantization.format = "gguf";
   EXPECT_EQ(sentence([&] { quantize_model(model, quantization); }),

@@ -109,6 +109,41 @@ TEST_F(PackedWriterTest, KeepsThePartsOfARunWithTheSameSettings) {
   EXPECT_EQ(open_checkpoint(output()).tensors.size(), 2u);
 }
 
+TEST_F(PackedWriterTest, ReadsAPartInThePlaceOfWhatItWasMadeFrom) {
+  for (const PackedFormat format : {PackedFormat::kAwq, PackedFormat::kCompressedTensors}) {
+    const PackedSettings settings{format, 4, 64, false, {}};
+    core::QuantizedTensor weights;
+    weights.out_features = 8;
+    weights.in_features = 64;
+    weights.group_size = 64;
+    for (int i = 0; i < 8 * 64; ++i) weights.codes.push_back(static_cast<uint8_t>(i * 7 % 16));
+    weights.scales = {0.5f, 1, 2, 0.25f, 1, 1, 1, 1};
+    weights.zeros = {0, 1, 2, 3, 4, 5, 15, 7};
+    PackedWriter writing = writer({}, false);
+    std::vector<OutputTensor> tensors = pack_linear(settings, weights, "layers.1.up");
+    tensors.push_back(part("layers.1.norm").front());
+    writing.write_part("one", tensors);
+
+    Checkpoint model = source();
+    for (const char* name : {"layers.0.norm", "layers.1.norm", "layers.1.up.weight", "layers.10.norm"}) {
+      model.tensors[name] = {};
+    }
+    model.quantized["layers.0.up"] = {};
+    model.quantized["layers.1.up"] = {};
+    const Checkpoint read = writing.read_part("one", model, settings, "layers.1.");
+    EXPECT_EQ(read.config, model.config);
+    EXPECT_FALSE(read.has("layers.1.up.weight"));
+    for (const char* name : {"layers.0.norm", "layers.10.norm"}) EXPECT_TRUE(read.has(name)) << name;
+    EXPECT_EQ(read.vector("layers.1.norm", 2), (std::vector<float>{1, 2}));
+    ASSERT_EQ(read.quantized.size(), 2u);
+    const core::QuantizedTensor linear = read.quantized.at("layers.1.up").read();
+    EXPECT_EQ(linear.codes, weights.codes);
+    EXPECT_EQ(linear.scales, weights.scales);
+    EXPECT_EQ(linear.zeros, weights.zeros);
+    writing.discard();
+  }
+}
+
 TEST_F(PackedWriterTest, NamesTheFirstSettingThatDiffers) {
   writer({{"bits", 4}, {"group_size", 64}, {"seed", 0}}, false).write_part("one", part("a"));
   expect_error(ErrorKind::kInvalidInput, {output().string(), "group_size was 64", "is 32 now", "--resume"}, [&] {

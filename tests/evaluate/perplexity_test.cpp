@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 
@@ -159,6 +160,23 @@ TEST_F(PerplexityTest, DivergenceIsTheMeanOverPredictions) {
   const auto base_alone = evaluate(*base_, nullptr, tokens_, r, 0, -1, {}, {});
   EXPECT_EQ(result.base.perplexity, base_alone.model.perplexity);
   EXPECT_EQ(result.base.window_losses, base_alone.model.window_losses);
+}
+
+TEST_F(PerplexityTest, ScoresSeveralModelsAsIfEachWereAlone) {
+  const Recipe r = recipe("sliding", 64, 32);
+  runner::CpuRunner streamed(model_decoder_, pool_, {.residency = runner::Residency::kStreamed});
+  const std::array<runner::CpuRunner*, 3> models = {&*model_, &*base_, &streamed};
+  const auto results = evaluate(models, &*base_, tokens_, r, 2, 5, {}, {});
+  ASSERT_EQ(results.size(), 3U);
+  const Evaluation expected = run(r, 2, 5, &*base_);
+  for (const size_t i : {0, 2}) {
+    EXPECT_EQ(results[i].model.window_losses, expected.model.window_losses);
+    EXPECT_EQ(results[i].base.window_losses, expected.base.window_losses);
+    EXPECT_EQ(results[i].divergence.mean_kl, expected.divergence.mean_kl);
+    EXPECT_EQ(results[i].divergence.top1_agreement, expected.divergence.top1_agreement);
+  }
+  EXPECT_EQ(results[1].divergence.mean_kl, 0);
+  EXPECT_EQ(results[1].model.window_losses, expected.base.window_losses);
 }
 
 TEST_F(PerplexityTest, AModelDoesNotDivergeFromItself) {

@@ -325,11 +325,17 @@ class ModelTest(program.ProgramTest):
         self.assertEqual((rows[0]["data"], rows[0]["windows"]), ("self-written", 2))
 
     def test_quantize_reports_every_layer(self):
-        self.assertEqual((self.report["method"], self.report["group_size"]), ("awq", 64))
-        self.assertEqual([len(layer) for layer in self.report["layers"]], [9, 9])
-        for line in sum(self.report["layers"], []):
+        self.assertEqual((self.report["method"], self.report["group_size"]), ("awq+", 64))
+        self.assertEqual([len(layer["steps"]) for layer in self.report["layers"]], [11, 11])
+        for line in sum((layer["steps"] for layer in self.report["layers"]), []):
             self.assertLessEqual(line["loss_after"], line["loss_before"])
-        self.assertEqual(self.report["bytes"], sum(path.stat().st_size for path in self.small.iterdir()))
+        files = [path for path in self.small.iterdir() if not path.name.startswith("salient-report")]
+        self.assertEqual(self.report["bytes"], sum(path.stat().st_size for path in files))
+        self.assertEqual(json.loads((self.small / "salient-report.json").read_text()), self.report)
+        page = (self.small / "salient-report.html").read_text()
+        for words in ["Error by layer", "Salient inputs", "Weights", "All choices", str(self.small)]:
+            self.assertIn(words, page)
+        self.assertIsNone(re.search(r"nan|inf\b|src=|href=|<script", page))
         self.assertEqual((self.small / "tokenizer.json").read_bytes(), (self.model / "tokenizer.json").read_bytes())
 
     def test_quantize_writes_the_same_bytes_whatever_runs_it(self):
@@ -340,6 +346,17 @@ class ModelTest(program.ProgramTest):
                               "--calibration-tokens", "64", "--threads", threads, env={"SALIENT_ISA": isa} if isa else {})
                 for name in ("model.safetensors", "config.json"):
                     self.assertEqual((output / name).read_bytes(), (self.small / name).read_bytes())
+
+    def test_a_dry_run_says_what_the_run_would_take_and_writes_nothing(self):
+        output = self.folder / "dry"
+        result = self.run_well("quantize", self.model, "--output", output, "--dry-run", "--json")
+        expected = json.loads(result.stdout)
+        self.assertFalse(output.exists() or output.with_name("dry.partial").exists())
+        written = (self.small / "model.safetensors").stat().st_size
+        self.assertLess(abs(expected["bytes"] - written), 0.05 * written)
+        self.assertGreater(min(expected["memory"], expected["calibration_flop"], expected["search_flop"]), 0)
+        text = self.run_well("quantize", self.model, "--output", output, "--dry-run").stdout
+        self.assertIn("after the model has written its text", text)
 
     def test_quantize_needs_no_calibration_file(self):
         for name, arguments in [("self", ["--calibration-sequences", "4", "--calibration-tokens", "16"]),
@@ -386,6 +403,8 @@ class InterruptionTest(program.ProgramTest):
         whole = self.folder / "whole"
         self.assertEqual(sorted(path.name for path in output.iterdir()), sorted(path.name for path in whole.iterdir()))
         for path in whole.iterdir():
+            if path.name.startswith("salient-report"):
+                continue  # it says how long everything took
             self.assertEqual((output / path.name).read_bytes(), path.read_bytes(), path.name)
 
     def test_ctrl_c_and_sigterm_say_how_to_go_on_and_resume_gives_the_same_bytes(self):

@@ -9,10 +9,10 @@ namespace {
 
 /// What an accumulator makes of X, given to it in pieces of these sizes.
 GramAccumulator accumulate(const Matrix& x, const std::vector<int64_t>& pieces, core::ThreadPool& pool) {
-  GramAccumulator accumulator(x.columns, pool);
+  GramAccumulator accumulator(x.columns, GramAccumulator::Drift::kNone, pool);
   int64_t done = 0;
   for (const int64_t piece : pieces) {
-    accumulator.add(x.row(done), piece);
+    accumulator.add(x.row(done), nullptr, piece);
     done += piece;
   }
   EXPECT_EQ(done, x.rows);
@@ -53,9 +53,35 @@ TEST(GramAccumulator, KnowsTheMeanMagnitudeOfEachInput) {
 
 TEST(GramAccumulator, IsZeroBeforeAnythingWasAdded) {
   core::ThreadPool pool(1);
-  const GramAccumulator accumulator(20, pool);
+  const GramAccumulator accumulator(20, GramAccumulator::Drift::kKept, pool);
   EXPECT_EQ(accumulator.gram().values, std::vector<float>(400));
+  EXPECT_EQ(accumulator.drift().values, std::vector<float>(400));
   EXPECT_EQ(accumulator.mean_magnitudes(), std::vector<float>(20));
+}
+
+TEST(GramAccumulator, KeepsHowFarInputsAreFromThoseOfTheUnquantizedModel) {
+  constexpr int64_t kWidth = 100;
+  const Matrix x = random_matrix(620, kWidth, 8);
+  const Matrix unquantized = random_matrix(620, kWidth, 9);
+  Matrix one_drift;
+  for (const int threads : {1, 2}) {
+    core::ThreadPool pool(threads);
+    GramAccumulator accumulator(kWidth, GramAccumulator::Drift::kKept, pool);
+    accumulator.add(x.row(0), unquantized.row(0), 600);
+    accumulator.add(x.row(600), unquantized.row(600), 20);
+    const Matrix drift = accumulator.drift();
+    for (int64_t i = 0; i < kWidth; ++i) {
+      for (int64_t j = 0; j < kWidth; ++j) {
+        double sum = 0;
+        for (int64_t t = 0; t < x.rows; ++t) sum += (double{unquantized.row(t)[i]} - x.row(t)[i]) * x.row(t)[j];
+        ASSERT_NEAR(drift.row(i)[j], sum / static_cast<double>(x.rows), 1e-5) << i << ", " << j;
+      }
+    }
+    if (threads == 1) one_drift = drift;
+    EXPECT_EQ(drift.values, one_drift.values);
+  }
+  core::ThreadPool pool(1);
+  EXPECT_EQ(accumulate(x, {620}, pool).drift().rows, 0);
 }
 
 TEST(GramAccumulator, GivesTheSameBitsForAnyNumberOfThreads) {
@@ -88,6 +114,47 @@ TEST(QuadraticForm, IsTheDoubleSumOverABlock) {
       EXPECT_NEAR(losses[row], expected, 1e-5 * expected) << block.size << " from " << block.first;
     }
   }
+}
+
+TEST(QuadraticForm, MultipliesWithSomeOfItsColumns) {
+  const Matrix gram = gram_of(random_matrix(150, 64, 6));
+  const Matrix deltas = random_matrix(5, 64, 7);
+  Matrix products(5, 32);
+  QuadraticForm(gram, 0, 64).multiply(32, 64, deltas.row(0), 5, 64, products.row(0));
+  for (int64_t row = 0; row < 5; ++row) {
+    for (int64_t j = 0; j < 32; ++j) {
+      EXPECT_NEAR(products.row(row)[j], dot(deltas.row(row), gram.row(32 + j), 64), 1e-5);
+    }
+  }
+}
+
+TEST(OutputError, IsTheSquaredErrorOfTheOutputs) {
+  const Matrix x = random_matrix(90, 64, 1);
+  const Matrix target = random_matrix(110, 64, 2);
+  core::ThreadPool pool(2);
+  const auto rounded = round_matrix(target, 32, plain_grids(target, 32, pool), pool);
+  Matrix values(110, 64);
+  rounded.dequantize_rows(0, 110, values.row(0));
+  double expected = 0;
+  for (int64_t t = 0; t < x.rows; ++t) {
+    for (int64_t row = 0; row < target.rows; ++row) {
+      double difference = 0;
+      for (int64_t i = 0; i < 64; ++i) difference += (double{values.row(row)[i]} - target.row(row)[i]) * x.row(t)[i];
+      expected += difference * difference / static_cast<double>(x.rows);
+    }
+  }
+  const GroupedForm form(gram_of(x), 32);
+  EXPECT_EQ(form.groups.size(), 2u);
+  EXPECT_NEAR(output_error(target, rounded, form.whole, pool), expected, 1e-4 * expected);
+}
+
+TEST(RegularizeGramTest, TakesFromWhatIsOffTheDiagonalAndAddsToWhatIsOnIt) {
+  Matrix gram(2, 2);
+  gram.values = {1, 2, 2, 7};
+  regularize_gram(gram, 0.25f, 0.5f);
+  EXPECT_EQ(gram.values, (std::vector<float>{3, 1.5f, 1.5f, 9}));
+  regularize_gram(gram, 0, 0);
+  EXPECT_EQ(gram.values, (std::vector<float>{3, 1.5f, 1.5f, 9}));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "runner/cpu_runner.h"
 #include "tests/quantize/reference.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr int kGroupSize = 32;
 constexpr int64_t kTokens = 120;
+const Steps kAwqPlus = steps_of(Method::kAwqPlus, /*clip=*/true);
 
 /// A layer whose linears are these matrices, which must outlive it.
 model::DecoderLayer as_decoder_layer(DenseLayer& dense, const model::DecoderSpec& spec) {
@@ -69,9 +71,12 @@ class LayerSearchTest : public testing::Test {
   }
 
   LayerStatistics observe(DenseLayer& layer) {
-    LayerStatistics statistics(spec(), pool_);
-    run(layer, [&](runner::LinearInput place, const float* x, int64_t tokens, int64_t) {
-      statistics.observe(place, x, tokens);
+    LayerStatistics statistics(spec(), GramAccumulator::Drift::kKept, pool_);
+    run(layer, [&](runner::LinearInput place, const float* x, int64_t tokens, int64_t width) {
+      // The unquantized model's inputs: a hundredth larger, and a little noise.
+      Matrix unquantized = random_matrix(tokens, width, 5, 0.02f);
+      for (int64_t i = 0; i < tokens * width; ++i) unquantized.values[i] += 1.01f * x[i];
+      statistics.observe(place, x, unquantized.row(0), tokens);
     });
     return statistics;
   }
@@ -87,7 +92,7 @@ TEST_F(LayerSearchTest, LeavesTheFunctionOfTheLayerUnchangedBeforeRounding) {
   DenseLayer layer = make_layer();
   const auto expected = run(layer);
   const LayerStatistics statistics = observe(layer);
-  const QuantizedLayer quantized = search_layer(layer, statistics, spec(), kGroupSize, true, pool_);
+  const QuantizedLayer quantized = search_layer(layer, statistics, spec(), kGroupSize, kAwqPlus, pool_);
   DenseLayer untouched = make_layer();
   EXPECT_NE(layer.norms.attention.weight, untouched.norms.attention.weight)
       << "nothing was scaled, so nothing is tested";
@@ -102,25 +107,70 @@ TEST_F(LayerSearchTest, LeavesTheFunctionOfTheLayerUnchangedBeforeRounding) {
   }
 }
 
-TEST_F(LayerSearchTest, ReportsEveryScaleGroupAndClippedLinear) {
+TEST_F(LayerSearchTest, ReportsEveryScaleGroupAndLinearAndMakesNoneWorse) {
   DenseLayer layer = make_layer();
-  const auto report = search_layer(layer, observe(layer), spec(), kGroupSize, true, pool_).report;
+  const auto report = search_layer(layer, observe(layer), spec(), kGroupSize, kAwqPlus, pool_).report;
   std::vector<std::string> parts;
   for (const SearchReport& line : report) {
     parts.push_back(line.part);
+    EXPECT_EQ(line.kind == SearchReport::Kind::kScales, parts.size() <= 4);
     EXPECT_LE(line.loss_after, line.loss_before) << line.part;
     EXPECT_GT(line.loss_before, 0) << line.part;
-    EXPECT_EQ(line.loss_after == line.loss_before, line.choice == "identity" || line.choice == "not clipped")
+    EXPECT_EQ(line.loss_after == line.loss_before, line.choice == "identity" || line.choice == "rounded")
         << line.part << ": " << line.choice;
   }
-  EXPECT_EQ(parts, (std::vector<std::string>{"attention input", "attention output", "mlp input", "mlp output", "value",
-                                             "output", "gate", "up", "down"}));
+  EXPECT_EQ(parts, (std::vector<std::string>{"attention input", "attention output", "mlp input", "mlp output", "query",
+                                             "key", "value", "output", "gate", "up", "down"}));
+}
+
+TEST_F(LayerSearchTest, ReportsTheErrorOfWhatItKeeps) {
+  DenseLayer layer = make_layer();
+  const LayerStatistics statistics = observe(layer);
+  Steps steps = kAwqPlus;
+  steps.scale = false;
+  steps.correction = 0;
+  const QuantizedLayer quantized = search_layer(layer, statistics, spec(), kGroupSize, steps, pool_);
+  Matrix gram = statistics.at(runner::LinearInput::kDown).gram();
+  regularize_gram(gram, steps.shrinkage, steps.damping);
+  ASSERT_EQ(quantized.report.back().part, "down");
+  const double expected = error_of(layer.down.weights, quantized.linears.back(), gram);
+  EXPECT_NEAR(quantized.report.back().loss_after, expected, 1e-4 * expected);
+  const auto grids = plain_grids(layer.down.weights, kGroupSize, pool_);
+  const double rounded = error_of(layer.down.weights, round_matrix(layer.down.weights, kGroupSize, grids, pool_), gram);
+  EXPECT_NEAR(quantized.report.back().loss_before, rounded, 1e-4 * rounded);
+}
+
+TEST_F(LayerSearchTest, EachStepLowersTheErrorOfTheOneBefore) {
+  std::vector<Steps> all(4);
+  all[1].search_grids = all[2].search_grids = all[3].search_grids = true;
+  all[2].compensate = all[3].compensate = true;
+  all[3].sweeps = 4;
+  double before = std::numeric_limits<double>::infinity();
+  for (const Steps& steps : all) {
+    DenseLayer layer = make_layer();
+    double error = 0;
+    for (const auto& line : search_layer(layer, observe(layer), spec(), kGroupSize, steps, pool_).report) {
+      error += line.loss_after;
+    }
+    EXPECT_LT(error, before);
+    before = error;
+  }
+}
+
+TEST_F(LayerSearchTest, WithoutScalesOfValuesLeavesValueAndOutputAsTheyAre) {
+  DenseLayer layer = make_layer();
+  Steps steps = kAwqPlus;
+  steps.scale_values = false;
+  const auto report = search_layer(layer, observe(layer), spec(), kGroupSize, steps, pool_).report;
+  EXPECT_EQ(layer.output.weights.values, make_layer().output.weights.values);
+  EXPECT_EQ(layer.value.bias, make_layer().value.bias);
+  EXPECT_EQ(report.size(), 10u);
 }
 
 TEST_F(LayerSearchTest, WithoutClippingRoundsEveryWeightToItsNearestStep) {
   DenseLayer layer = make_layer();
-  const QuantizedLayer quantized = search_layer(layer, observe(layer), spec(), kGroupSize, false, pool_);
-  EXPECT_EQ(quantized.report.size(), 4u);
+  const Steps steps = steps_of(Method::kAwq, /*clip=*/false);
+  const QuantizedLayer quantized = search_layer(layer, observe(layer), spec(), kGroupSize, steps, pool_);
   const auto linears = layer.linears();
   ASSERT_EQ(quantized.linears.size(), linears.size());
   for (size_t i = 0; i < linears.size(); ++i) {
@@ -151,7 +201,7 @@ TEST_F(LayerSearchTest, HalvesTheErrorOfTheLayerWhereChannelsDiffer) {
     return error;
   };
   DenseLayer searched = make_layer();
-  const QuantizedLayer with_search = search_layer(searched, observe(searched), spec(), kGroupSize, true, pool_);
+  const QuantizedLayer with_search = search_layer(searched, observe(searched), spec(), kGroupSize, kAwqPlus, pool_);
   const QuantizedLayer without = round_layer(plain, kGroupSize, pool_);
   EXPECT_LT(error_of(with_search, searched), 0.8 * error_of(without, plain));
 }
@@ -167,7 +217,7 @@ TEST_F(LayerSearchTest, RoundLayerRoundsWhatIsThere) {
     std::vector<float> values(weights.values.size());
     quantized.linears[i].dequantize_rows(0, weights.rows, values.data());
     for (int64_t first = 0; first < std::ssize(values); first += kGroupSize) {
-      const auto group = rounded_group(&weights.values[first], kGroupSize, 1.0f);
+      const auto group = rounded_group(&weights.values[first], kGroupSize);
       ASSERT_TRUE(std::equal(group.begin(), group.end(), &values[first])) << linears[i]->name;
     }
   }

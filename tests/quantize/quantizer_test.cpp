@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <span>
 #include <sstream>
 
@@ -45,7 +46,7 @@ class QuantizerTest : public testing::Test {
 
   QuantizeOptions options(const std::string& name, Method method = Method::kAwq) const {
     QuantizeOptions options;
-    options.method = method;
+    options.steps = steps_of(method, /*clip=*/true);
     options.output = folder_.path() / name;
     return options;
   }
@@ -100,7 +101,7 @@ TEST_F(QuantizerTest, RoundToNearestWritesTheRoundedWeightsAndTheOthersAsTheyWer
     (source.*slot.weights).read_rows(0, slot.out_features, weights.data());
     (rounded.*slot.weights).read_rows(0, slot.out_features, values.data());
     for (size_t first = 0; first < weights.size(); first += 64) {
-      const auto group = rounded_group(&weights[first], 64, 1.0f);
+      const auto group = rounded_group(&weights[first], 64);
       ASSERT_TRUE(std::equal(group.begin(), group.end(), &values[first])) << slot.name;
     }
   }
@@ -109,58 +110,73 @@ TEST_F(QuantizerTest, RoundToNearestWritesTheRoundedWeightsAndTheOthersAsTheyWer
   EXPECT_EQ(report.bytes, bytes);
 }
 
-TEST_F(QuantizerTest, AwqWritesAFolderThatIsNearerToTheModelThanPlainRounding) {
-  const QuantizeReport report = run(options("awq"));
-  ASSERT_EQ(report.layers.size(), 3u);
-  for (const auto& layer : report.layers) {
-    ASSERT_EQ(layer.size(), 9u);
-    for (const auto& line : layer) EXPECT_LE(line["loss_after"].get<double>(), line["loss_before"].get<double>());
-  }
-  EXPECT_FALSE(fs::exists(folder_.path() / "awq.partial"));
-  run(options("rtn", Method::kRoundToNearest));
+TEST_F(QuantizerTest, EachMethodIsNearerToTheModelThanTheOneBefore) {
   core::ThreadPool pool(2);
   const auto logits_of = [&](const std::shared_ptr<const model::Decoder>& decoder) {
-    runner::CpuRunner runner(decoder, pool);
+    runner::CpuRunner runner(decoder, pool, {.activations = runner::Activations::kFp32});
     runner::Sequence sequence = runner.new_sequence();
     const runner::TokenRun run{calibration_[0], &sequence, runner::Wanted::kAllLogits};
     return runner.forward(std::span(&run, 1));
   };
   const auto expected = logits_of(decoder_);
-  const auto error_of = [&](const char* name) {
+  double before = std::numeric_limits<double>::infinity();
+  for (const auto& [name, method] : {std::pair{"rtn", Method::kRoundToNearest}, std::pair{"awq", Method::kAwq},
+                                     std::pair{"awq+", Method::kAwqPlus}}) {
+    const QuantizeReport report = run(options(name, method));
+    EXPECT_FALSE(fs::exists(folder_.path() / (std::string(name) + ".partial")));
+    ASSERT_EQ(report.layers.size(), 3u);
+    for (const auto& layer : report.layers) {
+      ASSERT_EQ(layer["steps"].size(), method == Method::kRoundToNearest ? 0u : 11u);
+      EXPECT_EQ(layer["channels"].size(), method == Method::kRoundToNearest ? 0u : 4u);
+      EXPECT_EQ(layer["weights"].size(), 7u);
+      for (const auto& line : layer["steps"])
+        EXPECT_LE(line["loss_after"].get<double>(), line["loss_before"].get<double>());
+    }
     const auto actual = logits_of(open_decoder(folder_.path() / name));
     double error = 0;
     for (size_t i = 0; i < expected.size(); ++i) error += std::pow(double{actual[i]} - expected[i], 2);
-    return error;
-  };
-  EXPECT_LT(error_of("awq"), error_of("rtn"));
+    EXPECT_LT(error, before) << name;
+    before = error;
+  }
 }
 
 TEST_F(QuantizerTest, WritesTheSameBytesForAnyNumberOfThreads) {
-  run(options("one"), 1);
-  for (const int threads : {2, 3}) {
-    const std::string name = std::to_string(threads);
-    run(options(name), threads);
-    EXPECT_EQ(weights_of(name), weights_of("one")) << threads << " threads";
+  for (const Method method : {Method::kAwq, Method::kAwqPlus}) {
+    const std::string prefix = method == Method::kAwq ? "awq-" : "awq+-";
+    run(options(prefix + "one", method), 1);
+    for (const int threads : {2, 3}) {
+      const std::string name = prefix + std::to_string(threads);
+      run(options(name, method), threads);
+      EXPECT_EQ(weights_of(name), weights_of(prefix + "one")) << threads << " threads";
+    }
   }
 }
 
 TEST_F(QuantizerTest, AResumedRunWritesTheBytesOfAnUninterruptedOne) {
-  const auto expected = run(options("whole"));
-  for (const int64_t finished : {1, 2}) {
-    const std::string name = "resumed-" + std::to_string(finished);
-    std::stop_source stop;
-    QuantizeOptions interrupted = options(name);
-    interrupted.stop = stop.get_token();
-    interrupted.progress = [&](const core::Progress& progress) {
-      if (progress.done == finished) stop.request_stop();
-    };
-    expect_error(interrupted, ErrorKind::kCancelled, {"--resume"});
-    QuantizeOptions resumed = options(name);
-    resumed.resume = true;
-    const auto report = run(resumed);
-    EXPECT_EQ(report.resumed_layers, finished);
-    EXPECT_EQ(report.layers, expected.layers);
-    EXPECT_EQ(weights_of(name), weights_of("whole"));
+  for (const Method method : {Method::kAwq, Method::kAwqPlus}) {
+    for (const auto format : {checkpoint::PackedFormat::kAwq, checkpoint::PackedFormat::kCompressedTensors}) {
+      const std::string prefix = std::string(method == Method::kAwq ? "awq-" : "awq+-") + checkpoint::name_of(format);
+      QuantizeOptions whole = options(prefix, method);
+      whole.format = format;
+      const auto expected = run(whole);
+      for (const int64_t finished : {1, 2}) {
+        std::stop_source stop;
+        QuantizeOptions interrupted = whole;
+        interrupted.output += "-" + std::to_string(finished);
+        interrupted.stop = stop.get_token();
+        interrupted.progress = [&](const core::Progress& progress) {
+          if (progress.done == finished) stop.request_stop();
+        };
+        expect_error(interrupted, ErrorKind::kCancelled, {"--resume"});
+        QuantizeOptions resumed = whole;
+        resumed.output = interrupted.output;
+        resumed.resume = true;
+        const auto report = run(resumed, 3);
+        EXPECT_EQ(report.resumed_layers, finished);
+        EXPECT_EQ(report.layers, expected.layers);
+        EXPECT_EQ(weights_of(resumed.output.filename().string()), weights_of(prefix));
+      }
+    }
   }
 }
 
@@ -284,6 +300,16 @@ TEST_F(QuantizerTest, AModelWhoseRotaryFrequenciesAreThoseOfATableIsRefused) {
   std::ofstream(folder_.path() / "model" / "config.json") << config;
   decoder_ = open_decoder(folder_.path() / "model");
   expect_error(options("output", Method::kRoundToNearest), ErrorKind::kUnsupported, {"model", "rotary frequencies"});
+}
+
+TEST_F(QuantizerTest, WarnsOfCalibrationWithFewerTokensThanALinearHasInputs) {
+  const auto& spec = decoder_->spec();
+  const auto widest = static_cast<size_t>(spec.intermediate_size);
+  EXPECT_EQ(calibration_warning(spec, std::vector{std::vector<int32_t>(widest - 10), std::vector<int32_t>(10)}), "");
+  const std::string warning =
+      calibration_warning(spec, std::vector<std::vector<int32_t>>{std::vector<int32_t>(widest - 1)});
+  EXPECT_NE(warning.find(std::to_string(widest - 1) + " tokens"), std::string::npos) << warning;
+  EXPECT_NE(warning.find(std::to_string(widest) + " inputs"), std::string::npos) << warning;
 }
 
 struct GroupCase {

@@ -5,6 +5,7 @@
 #include <random>
 #include <vector>
 
+#include "core/quantized_tensor.h"
 #include "quantize/matrix.h"
 #include "quantize/rounding.h"
 
@@ -59,11 +60,59 @@ inline double quadratic(const Matrix& gram, const float* d, int64_t first, int64
 }
 
 /// What rounding makes of one group.
-inline std::vector<float> rounded_group(const float* weights, int size, float clip) {
-  const Grid grid = make_grid(weights, size, clip);
+inline std::vector<float> rounded_group(const float* weights, int size) {
+  const Grid grid = make_grid(weights, size);
   std::vector<float> values;
   for (int i = 0; i < size; ++i) values.push_back(grid.value_of(grid.code_of(weights[i])));
   return values;
+}
+
+/// A^-1 of a symmetric positive definite matrix, in double, by Gauss and Jordan.
+inline std::vector<std::vector<double>> inverse_of(const Matrix& matrix) {
+  const auto size = static_cast<size_t>(matrix.rows);
+  std::vector<std::vector<double>> a(size, std::vector<double>(size));
+  std::vector<std::vector<double>> inverse = a;
+  for (size_t i = 0; i < size; ++i) {
+    for (size_t j = 0; j < size; ++j) a[i][j] = matrix.values[i * size + j];
+    inverse[i][i] = 1;
+  }
+  for (size_t k = 0; k < size; ++k) {
+    const double pivot = a[k][k];
+    for (size_t j = 0; j < size; ++j) {
+      a[k][j] /= pivot;
+      inverse[k][j] /= pivot;
+    }
+    for (size_t i = 0; i < size; ++i) {
+      if (i == k) continue;
+      const double factor = a[i][k];
+      for (size_t j = 0; j < size; ++j) {
+        a[i][j] -= factor * a[k][j];
+        inverse[i][j] -= factor * inverse[k][j];
+      }
+    }
+  }
+  return inverse;
+}
+
+/// A Gram matrix with its mean diagonal element times `damping` added to the diagonal.
+inline Matrix damped(const Matrix& gram, double damping) {
+  Matrix result = gram;
+  double mean = 0;
+  for (int64_t i = 0; i < gram.rows; ++i) mean += gram.row(i)[i] / static_cast<double>(gram.rows);
+  for (int64_t i = 0; i < gram.rows; ++i) result.row(i)[i] += static_cast<float>(damping * mean);
+  return result;
+}
+
+/// The sum over rows of (rounded - target) H (rounded - target)^T, in double.
+inline double error_of(const Matrix& target, const core::QuantizedTensor& rounded, const Matrix& gram) {
+  Matrix deltas(target.rows, target.columns);
+  rounded.dequantize_rows(0, target.rows, deltas.row(0));
+  double error = 0;
+  for (int64_t row = 0; row < target.rows; ++row) {
+    for (int64_t i = 0; i < target.columns; ++i) deltas.row(row)[i] -= target.row(row)[i];
+    error += quadratic(gram, deltas.row(row), 0, target.columns);
+  }
+  return error;
 }
 
 }  // namespace salient::quantize

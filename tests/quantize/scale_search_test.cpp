@@ -35,7 +35,7 @@ class ScaleSearchTest : public testing::Test {
         for (int64_t i = 0; i < kWidth; ++i) scaled[i] *= scales[i];
         std::vector<double> delta;
         for (int64_t first = 0; first < kWidth; first += kGroupSize) {
-          const auto rounded = rounded_group(&scaled[first], kGroupSize, 1.0f);
+          const auto rounded = rounded_group(&scaled[first], kGroupSize);
           for (int64_t i = 0; i < kGroupSize; ++i) {
             delta.push_back(double{rounded[i]} / scales[first + i] - weights->row(row)[first + i]);
           }
@@ -96,27 +96,36 @@ TEST_F(ScaleSearchTest, ChoosesTheBestOfItsCandidates) {
     }
   }
   double best = output_error(std::vector<float>(kWidth, 1.0f), 1);
-  std::string name = "identity";
+  bool best_has_weights = false;
+  double best_ratio = 0;
   std::vector<float> best_scales;
-  for (const bool with_weights : {false, true}) {
-    for (int step = 1; step <= 20; ++step) {
-      const double r = step / 20.0;
-      std::vector<double> raw;
-      for (int64_t i = 0; i < kWidth; ++i) {
-        raw.push_back(std::pow(magnitudes_[i], r) / (with_weights ? std::pow(w[i], 1 - r) + 1e-4 : 1.0));
-      }
-      const auto [smallest, largest] = std::minmax_element(raw.begin(), raw.end());
-      std::vector<float> scales;
-      for (const double scale : raw) scales.push_back(static_cast<float>(scale / std::sqrt(*smallest * *largest)));
-      const double loss = output_error(scales, 1);
-      if (loss >= best || (with_weights && step == 20)) continue;
-      best = loss;
-      best_scales = scales;
-      char text[32];
-      std::snprintf(text, sizeof text, with_weights ? "x^%.2f / w^%.2f" : "x^%.2f", r, 1 - r);
-      name = text;
+  const auto try_ratio = [&](bool with_weights, double r) {
+    std::vector<double> raw;
+    for (int64_t i = 0; i < kWidth; ++i) {
+      raw.push_back(std::pow(magnitudes_[i], r) / (with_weights ? std::pow(w[i], 1 - r) + 1e-4 : 1.0));
+    }
+    const auto [smallest, largest] = std::minmax_element(raw.begin(), raw.end());
+    std::vector<float> scales;
+    for (const double scale : raw) scales.push_back(static_cast<float>(scale / std::sqrt(*smallest * *largest)));
+    const double loss = output_error(scales, 1);
+    if (loss >= best) return;
+    best = loss;
+    best_scales = scales;
+    best_has_weights = with_weights;
+    best_ratio = r;
+  };
+  for (int step = 1; step <= 20; ++step) try_ratio(false, step / 20.0);
+  for (int step = 1; step < 20; ++step) try_ratio(true, step / 20.0);
+  const double coarse = best;
+  for (const double step : {0.025, 0.0125}) {
+    const double centre = best_ratio;
+    for (const double r : {centre - step, centre + step}) {
+      if (r < 1) try_ratio(best_has_weights, r);
     }
   }
+  EXPECT_LT(best, coarse) << "refining found nothing, so it is not tested";
+  char name[48];
+  std::snprintf(name, sizeof name, best_has_weights ? "x^%g / w^%g" : "x^%g", best_ratio, 1 - best_ratio);
   const ScaleChoice choice = search_scales(group(), kGroupSize, pool_);
   EXPECT_EQ(choice.candidate, name);
   EXPECT_NEAR(choice.loss, best, 1e-3 * best);

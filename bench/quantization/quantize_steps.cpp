@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "generate/self_text.h"
+#include "quantize/estimate.h"
 #include "quantize/quantizer.h"
 #include "runner/cpu_runner.h"
 #include "token_file.h"
@@ -28,11 +29,18 @@ void write_self_text(const std::shared_ptr<const model::Decoder>& decoder, core:
   }
 }
 
+nlohmann::json by_stage(const quantize::ByStage& numbers) {
+  nlohmann::json result;
+  for (size_t i = 0; i < numbers.size(); ++i) result[quantize::kStageNames[i]] = numbers[i];
+  return result;
+}
+
 int run(int argc, char** argv) {
   CLI::App program("Quantizes a model with any set of steps");
   std::filesystem::path model;
   std::filesystem::path calibration;
   std::filesystem::path self_text;
+  int threads = 0;
   quantize::QuantizeOptions options;
   options.steps = quantize::steps_of(quantize::Method::kAwqPlus, /*clip=*/true);
   quantize::Steps& steps = options.steps;
@@ -40,6 +48,8 @@ int run(int argc, char** argv) {
   program.add_option("--self-text", self_text, "Write the model's own calibration text here, and do no more");
   program.add_option("--calibration", calibration, "File of token ids, a sequence a line");
   program.add_option("--output", options.output);
+  program.add_flag("--resume", options.resume);
+  program.add_option("--threads", threads);
   program.add_option("--group-size", options.group_size);
   program.add_option("--scale", steps.scale);
   program.add_option("--scale-values", steps.scale_values);
@@ -50,15 +60,25 @@ int run(int argc, char** argv) {
   program.add_option("--damping", steps.damping);
   program.add_option("--correction", steps.correction);
   CLI11_PARSE(program, argc, argv);
-  core::ThreadPool pool;
+  core::ThreadPool pool(threads);
   const auto decoder =
       std::make_shared<model::Decoder>(std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(model)));
   if (!self_text.empty()) {
     write_self_text(decoder, pool, self_text);
     return 0;
   }
-  const auto report = quantize::quantize(decoder, bench::read_token_file(calibration), options, pool);
-  std::printf("%s\n", nlohmann::json({{"seconds", report.seconds}, {"layers", report.layers}}).dump().c_str());
+  const auto texts = bench::read_token_file(calibration);
+  const double rate_before = quantize::measure_rate(pool);
+  const auto report = quantize::quantize(decoder, texts, options, pool);
+  const auto expected = quantize::estimate(decoder->spec(), report.group_size, options.steps, std::ssize(texts),
+                                           texts.empty() ? 0 : std::ssize(texts.front()));
+  const nlohmann::json result = {{"seconds", report.seconds},
+                                 {"layers", report.layers},
+                                 {"stage_seconds", by_stage(report.stage_seconds)},
+                                 {"stage_flop", by_stage(expected.flop)},
+                                 {"memory", expected.memory},
+                                 {"flop_per_second", {rate_before, quantize::measure_rate(pool)}}};
+  std::printf("%s\n", result.dump().c_str());
   return 0;
 }
 

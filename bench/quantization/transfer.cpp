@@ -68,7 +68,8 @@ class Comparison {
     DenseLayer scaled = original;
     Steps steps;
     steps.scale = true;
-    search_layer(scaled, statistics.front(), spec, group_size_, steps, pool_);
+    StageTimes times;
+    search_layer(scaled, statistics.front(), spec, group_size_, steps, times, pool_);
     add_linear(original.query, scaled.query, LinearInput::kAttention, statistics);
     add_linear(original.output, scaled.output, LinearInput::kOutput, statistics);
     add_linear(original.gate, scaled.gate, LinearInput::kMlp, statistics);

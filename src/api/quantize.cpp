@@ -78,6 +78,12 @@ std::string summarize(const quantize::QuantizeReport& report, const QuantizeOpti
   return text;
 }
 
+json by_stage(const quantize::ByStage& numbers) {
+  json result;
+  for (size_t i = 0; i < numbers.size(); ++i) result[quantize::kStageNames[i]] = numbers[i];
+  return result;
+}
+
 /// What the run would take, in place of the run.
 Report estimate(const QuantizeOptions& options, const quantize::Steps& steps, const model::Decoder& decoder,
                 const Sizes& before, core::ThreadPool& pool) {
@@ -85,20 +91,16 @@ Report estimate(const QuantizeOptions& options, const quantize::Steps& steps, co
       quantize::estimate(decoder.spec(), quantize::choose_group_size(decoder.spec(), options.group_size), steps,
                          options.calibration_sequences, options.calibration_tokens);
   const double rate = quantize::measure_rate(pool);
-  const double seconds = expected.flop() / rate;
-  const json document = {{"bytes", expected.bytes},
-                         {"bytes_before", before.stored},
-                         {"memory", expected.memory},
-                         {"calibration_flop", expected.calibration_flop},
-                         {"search_flop", expected.search_flop},
-                         {"flop_per_second", rate},
-                         {"seconds", seconds}};
+  const double seconds = expected.total_flop() / rate;
+  const json document = {{"bytes", expected.bytes},   {"bytes_before", before.stored},
+                         {"memory", expected.memory}, {"flop", by_stage(expected.flop)},
+                         {"flop_per_second", rate},   {"seconds", seconds}};
   const bool writes_text = options.calibration.empty() && steps.need_calibration();
   return {api::to_text(document),
           fmt::format("{}: {} of tensors ({} as stored)\nmemory: {} at the peak, beside the file\n"
                       "time: at least {}, for {:.1f} Tflop at {:.0f} Gflop/s{}\n",
                       options.output.string(), core::format_bytes(expected.bytes), core::format_bytes(before.stored),
-                      core::format_bytes(expected.memory), core::format_duration(seconds), expected.flop() / 1e12,
+                      core::format_bytes(expected.memory), core::format_duration(seconds), expected.total_flop() / 1e12,
                       rate / 1e9, writes_text ? ", after the model has written its text" : "")};
 }
 
@@ -172,6 +174,7 @@ Report v1::quantize_model(const ModelName& name, const QuantizeOptions& options,
                          {"bytes_in_fp16", before.fp16},
                          {"bytes", report.bytes},
                          {"seconds", report.seconds},
+                         {"stage_seconds", by_stage(report.stage_seconds)},
                          {"resumed_layers", report.resumed_layers},
                          {"layers", report.layers}};
   quantize::write_report(options.output, document);

@@ -106,15 +106,33 @@ bool Sampler::more_likely(const Candidate& a, const Candidate& b) {
   return a.exponent != b.exponent ? a.exponent > b.exponent : a.id < b.id;
 }
 
+/// Fills candidates_ with the top_k largest logits, the lowest ids among equals. A heap with the least likely of those
+/// kept at its root: few of a vocabulary are more likely than it once it is full.
+void Sampler::gather_top_k(std::span<const float> logits) {
+  const auto count = static_cast<size_t>(options_.top_k);
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const bool full = candidates_.size() == count;
+    // An equal one that comes later has the higher id. What is no number compares as false.
+    if (full ? !(logits[i] > candidates_.front().exponent) : std::isnan(logits[i])) continue;
+    if (full) {
+      std::pop_heap(candidates_.begin(), candidates_.end(), more_likely);
+      candidates_.pop_back();
+    }
+    candidates_.push_back({static_cast<int32_t>(i), logits[i]});
+    std::push_heap(candidates_.begin(), candidates_.end(), more_likely);
+  }
+}
+
 /// Fills candidates_ with what top_k, top_p and min_p leave, most likely first.
 void Sampler::gather_candidates(std::span<const float> logits, float largest) {
   candidates_.clear();
-  for (size_t i = 0; i < logits.size(); ++i) {
-    candidates_.push_back({static_cast<int32_t>(i), exponent(logits[i], largest)});
-  }
-  if (options_.top_k > 0 && options_.top_k < std::ssize(candidates_)) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + options_.top_k, candidates_.end(), more_likely);
-    candidates_.resize(options_.top_k);
+  if (options_.top_k > 0 && options_.top_k < std::ssize(logits)) {
+    gather_top_k(logits);
+    for (Candidate& candidate : candidates_) candidate.exponent = exponent(candidate.exponent, largest);
+  } else {
+    for (size_t i = 0; i < logits.size(); ++i) {
+      candidates_.push_back({static_cast<int32_t>(i), exponent(logits[i], largest)});
+    }
   }
   if (options_.top_p < 1) keep_top_p();
   // The most likely has the exponent 0: the share of another is the power of e itself.

@@ -36,12 +36,13 @@ class Sampler {
  private:
   struct Candidate {
     int32_t id;
-    float exponent;
+    float exponent;  ///< of e, what its probability is proportional to; until the top_k are found, its logit
   };
   static bool more_likely(const Candidate& a, const Candidate& b);
   float exponent(float logit, float largest) const;
   int32_t choose_from_all(std::span<const float> logits, int32_t best, double random) const;
   int32_t choose_from_candidates(double random) const;
+  void gather_top_k(std::span<const float> logits);
   void gather_candidates(std::span<const float> logits, float largest);
   void keep_top_p();
 

@@ -39,10 +39,13 @@ void CalibrationPass::run_layer(int64_t index) {
   for (size_t i = 0; i < calibration_.size(); ++i) run(*layer, i, hidden_[i]);
 }
 
-LayerStatistics CalibrationPass::run_layer_observed(int64_t index) {
+LayerStatistics CalibrationPass::run_layer_observed(int64_t index, StageTimes& times) {
   using Drift = GramAccumulator::Drift;
   const auto layer = runner_.layer(index);
   LayerStatistics statistics(runner_.spec(), corrected_ ? Drift::kKept : Drift::kNone, pool_);
+  const auto observe = [&](LinearInput place, const float* x, const float* unquantized, int64_t tokens) {
+    times.time(Stage::kGram, [&] { statistics.observe(place, x, unquantized, tokens); });
+  };
   std::array<std::vector<float>, 4> inputs;  // of the text in hand, at the four places
   std::vector<float> scratch;
   for (size_t i = 0; i < calibration_.size(); ++i) {
@@ -50,13 +53,13 @@ LayerStatistics CalibrationPass::run_layer_observed(int64_t index) {
       if (corrected_) {
         inputs[static_cast<size_t>(place)].assign(x, x + tokens * width);
       } else {
-        statistics.observe(place, x, nullptr, tokens);
+        observe(place, x, nullptr, tokens);
       }
     });
     if (!corrected_) continue;
     scratch = quantized_hidden_[i];  // the layer itself is still to be quantized
     run(*layer, i, scratch, [&](LinearInput place, const float* x, int64_t tokens, int64_t) {
-      statistics.observe(place, x, inputs[static_cast<size_t>(place)].data(), tokens);
+      observe(place, x, inputs[static_cast<size_t>(place)].data(), tokens);
     });
   }
   return statistics;

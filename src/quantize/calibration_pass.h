@@ -26,7 +26,7 @@ class CalibrationPass {
   /// Takes the unquantized model's states through a layer.
   void run_layer(int64_t index);
   /// The same, and what its linears see: of the states behind quantized layers where there are such.
-  LayerStatistics run_layer_observed(int64_t index);
+  LayerStatistics run_layer_observed(int64_t index, StageTimes& times);
   /// Takes the states behind quantized layers through one more.
   void run_quantized_layer(const model::DecoderLayer& layer, int64_t index);
 

@@ -27,17 +27,24 @@ std::array<Place, 4> places_of(const model::DecoderSpec& spec) {
       {{hidden, query + 2 * key_value}, {query, hidden}, {hidden, (spec.gated_mlp ? 2 : 1) * inner}, {inner, hidden}}};
 }
 
-/// All that is tried on the linears of a place.
-double search_flop(const Place& place, int group_size, const Steps& steps) {
+/// All that is tried on the linears of a place, in every layer.
+void add_search(const Place& place, int group_size, const Steps& steps, double layers, ByStage& flop) {
   constexpr double kGridCandidates = 41;  // grid_search.cpp: 25 + 8 + 2 * 2 + 2 * 2
-  const double product = 2 * place.rows * place.width * place.width;
-  double flop = 2 * product;  // the errors of rounding and of what is kept
-  if (steps.scale) flop += product * candidates_of_search(place.rows, place.width);
-  if (steps.search_grids) flop += kGridCandidates * 2 * place.rows * place.width * group_size + product;
-  if (steps.compensate) flop += product / 2 + product + place.width * place.width * place.width / 3;
-  flop += product * steps.sweeps;
-  if (steps.correction > 0) flop += 2 * product;
-  return flop;
+  const double product = layers * 2 * place.rows * place.width * place.width;
+  const auto add = [&](Stage stage, double count) { flop[static_cast<size_t>(stage)] += count; };
+  add(Stage::kErrors, product);  // of plain rounding
+  if (steps.scale) add(Stage::kScales, product * candidates_of_search(place.rows, place.width));
+  if (steps.search_grids || steps.correction > 0) add(Stage::kErrors, product);
+  if (steps.search_grids) add(Stage::kGrids, layers * kGridCandidates * 2 * place.rows * place.width * group_size);
+  if (steps.compensate || steps.correction > 0) {
+    add(Stage::kCompensation, layers * place.width * place.width * place.width / 3);
+  }
+  if (steps.compensate) {
+    add(Stage::kCompensation, product / 2);
+    add(Stage::kErrors, product * (steps.sweeps > 0 ? 2 : 1));
+    add(Stage::kDescent, product * steps.sweeps);
+  }
+  if (steps.correction > 0) add(Stage::kCorrection, 2 * product);
 }
 
 }  // namespace
@@ -47,20 +54,19 @@ Estimate estimate(const model::DecoderSpec& spec, int group_size, const Steps& s
   constexpr double kFp32 = 4;
   constexpr double kFp16 = 2;
   const bool corrected = steps.correction > 0;
+  Estimate result;
   const auto layers = static_cast<double>(spec.layers);
   const auto hidden = static_cast<double>(spec.hidden_size);
   const double text = static_cast<double>(sequences) * static_cast<double>(tokens);
   double parameters = 0;
   double squares = 0;
   double largest_place = 0;
-  double search = 0;
   for (const Place& place : places_of(spec)) {
     parameters += place.rows * place.width;
     squares += place.width * place.width;
     largest_place = std::max(largest_place, 2 * place.width * place.width + 3 * place.rows * place.width);
-    search += search_flop(place, group_size, steps);
+    if (steps.need_calibration()) add_search(place, group_size, steps, layers, result.flop);
   }
-  Estimate result;
   const double outer = static_cast<double>(spec.vocab_size) * hidden * (spec.tied_embeddings ? 1 : 2) + hidden;
   // Codes and zero points of half a byte, fp16 scales, two norms.
   const double layer = parameters * (0.5 + (0.5 + kFp16) / group_size) + 2 * hidden * kFp16;
@@ -68,9 +74,10 @@ Estimate estimate(const model::DecoderSpec& spec, int group_size, const Steps& s
   double memory = 2 * parameters * kFp32 + largest_place * kFp32;
   if (steps.need_calibration()) {
     const double attention = 2 * static_cast<double>(tokens) * static_cast<double>(spec.query_size());
-    const double passes = corrected ? 3 : 1;
-    result.calibration_flop = layers * text * (passes * (2 * parameters + attention) + squares * (corrected ? 3 : 1));
-    result.search_flop = layers * search;
+    // Corrected: the unquantized layer on both texts, and the quantized one, which nothing follows in the last layer.
+    const double passes = corrected ? 3 * layers - 1 : layers;
+    result.flop[static_cast<size_t>(Stage::kCalibration)] = passes * text * (2 * parameters + attention);
+    result.flop[static_cast<size_t>(Stage::kGram)] = layers * text * squares * (corrected ? 3 : 1);
     memory += (corrected ? 2 : 1) * (text * hidden + 2 * squares) * kFp32;
   }
   result.memory = static_cast<uint64_t>(memory);

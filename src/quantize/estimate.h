@@ -1,21 +1,22 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 
 #include "core/thread_pool.h"
 #include "model/decoder_spec.h"
+#include "quantize/stage_times.h"
 #include "quantize/steps.h"
 
 namespace salient::quantize {
 
 /// What a run will take, from shapes alone.
 struct Estimate {
-  uint64_t bytes = 0;           ///< of the tensors written
-  uint64_t memory = 0;          ///< at its peak, beside the mapped checkpoint
-  double calibration_flop = 0;  ///< of running the calibration text and summing up what linears see
-  double search_flop = 0;       ///< of everything that is then tried
+  uint64_t bytes = 0;   ///< of the tensors written
+  uint64_t memory = 0;  ///< at its peak, beside the mapped checkpoint
+  ByStage flop{};
 
-  double flop() const { return calibration_flop + search_flop; }
+  double total_flop() const { return std::accumulate(flop.begin(), flop.end(), 0.0); }
 };
 
 /// Counts products of matrices, two operations for a multiply-add; all else is small beside them. `sequences` x

@@ -142,38 +142,48 @@ void count_codes(QuantizedLayer& result) {
 /// Quantizes the linears of one place, which share its inputs.
 class PlaceQuantizer {
  public:
-  PlaceQuantizer(Inputs& inputs, int group_size, const Steps& steps, core::ThreadPool& pool)
+  PlaceQuantizer(Inputs& inputs, int group_size, const Steps& steps, StageTimes& times, core::ThreadPool& pool)
       : steps_(steps),
         group_size_(group_size),
+        times_(times),
         pool_(pool),
         form_(regularized(std::move(inputs.gram), steps), group_size),
         drift_(std::move(inputs.drift)) {
-    if (steps.compensate || steps.correction > 0) factor_ = factor_gram(form_.gram, kLeastDamping, pool);
+    if (!steps.compensate && steps.correction == 0) return;
+    factor_ = times.time(Stage::kCompensation, [&] { return factor_gram(form_.gram, kLeastDamping, pool); });
   }
 
   /// The best candidate for a linear, and what it bought.
   core::QuantizedTensor quantize(const DenseLinear& linear, std::vector<SearchReport>& report) const {
     const bool correct = steps_.correction > 0;
     const Matrix corrected =
-        correct ? correct_weights(linear.weights, drift_, *factor_, steps_.correction, pool_) : Matrix();
+        correct
+            ? times_.time(Stage::kCorrection,
+                          [&] { return correct_weights(linear.weights, drift_, *factor_, steps_.correction, pool_); })
+            : Matrix();
     const Matrix& target = correct ? corrected : linear.weights;
     const std::vector<Grid> plain = plain_grids(linear.weights, group_size_, pool_);
     Best best{round_matrix(linear.weights, group_size_, plain, pool_), "rounded", 0};
-    best.loss = output_error(target, best.tensor, form_.whole, pool_);
+    const auto error_of = [&](const core::QuantizedTensor& tensor) {
+      return times_.time(Stage::kErrors, [&] { return output_error(target, tensor, form_.whole, pool_); });
+    };
+    best.loss = error_of(best.tensor);
     const double before = best.loss;
     const auto try_candidate = [&](core::QuantizedTensor candidate, const char* name) {
-      const double loss = output_error(target, candidate, form_.whole, pool_);
+      const double loss = error_of(candidate);
       if (loss < best.loss) best = {std::move(candidate), name, loss};
     };
-    const std::vector<Grid> grids = steps_.search_grids ? search_grids(target, form_, group_size_, pool_)
-                                    : correct           ? plain_grids(target, group_size_, pool_)
-                                                        : plain;
+    const std::vector<Grid> grids = times_.time(Stage::kGrids, [&] {
+      if (steps_.search_grids) return search_grids(target, form_, group_size_, pool_);
+      return correct ? plain_grids(target, group_size_, pool_) : plain;
+    });
     if (steps_.search_grids || correct) try_candidate(round_matrix(target, group_size_, grids, pool_), "grids");
     if (steps_.compensate) {
-      core::QuantizedTensor compensated = compensate(target, *factor_, grids, group_size_, pool_);
+      core::QuantizedTensor compensated =
+          times_.time(Stage::kCompensation, [&] { return compensate(target, *factor_, grids, group_size_, pool_); });
       try_candidate(compensated, "compensated");
       if (steps_.sweeps > 0) {
-        descend(target, form_, steps_.sweeps, compensated, pool_);
+        times_.time(Stage::kDescent, [&] { descend(target, form_, steps_.sweeps, compensated, pool_); });
         try_candidate(std::move(compensated), "descended");
       }
     }
@@ -198,6 +208,7 @@ class PlaceQuantizer {
 
   const Steps& steps_;
   int group_size_;
+  StageTimes& times_;
   core::ThreadPool& pool_;
   GroupedForm form_;
   Matrix drift_;
@@ -207,18 +218,19 @@ class PlaceQuantizer {
 }  // namespace
 
 QuantizedLayer search_layer(DenseLayer& layer, const LayerStatistics& statistics, const model::DecoderSpec& spec,
-                            int group_size, const Steps& steps, core::ThreadPool& pool) {
+                            int group_size, const Steps& steps, StageTimes& times, core::ThreadPool& pool) {
   QuantizedLayer result;
   Places places(statistics);
   const Readers readers(layer, spec);
   report_weights(layer, group_size, result);
   if (steps.scale) {
-    scale_layer(layer, readers, spec, group_size, steps.scale_values, places, pool, result);
+    times.time(Stage::kScales,
+               [&] { scale_layer(layer, readers, spec, group_size, steps.scale_values, places, pool, result); });
   }
   std::map<const DenseLinear*, core::QuantizedTensor> quantized;
   const auto quantize_place = [&](Inputs& inputs, const std::vector<DenseLinear*>& linears) {
     if (linears.empty()) return;
-    const PlaceQuantizer quantizer(inputs, group_size, steps, pool);
+    const PlaceQuantizer quantizer(inputs, group_size, steps, times, pool);
     for (const DenseLinear* linear : linears) quantized[linear] = quantizer.quantize(*linear, result.report);
   };
   quantize_place(places.attention, readers.attention);

@@ -8,6 +8,7 @@
 #include "quantize/channel_report.h"
 #include "quantize/dense_layer.h"
 #include "quantize/gram.h"
+#include "quantize/stage_times.h"
 #include "quantize/steps.h"
 #include "runner/cpu_layer.h"
 
@@ -48,7 +49,7 @@ struct QuantizedLayer {
 /// candidates is kept, plain rounding among them, by the squared error of its outputs on the calibration text; the
 /// scales of an input too are kept only where plain rounding has less error with them than without.
 QuantizedLayer search_layer(DenseLayer& layer, const LayerStatistics& statistics, const model::DecoderSpec& spec,
-                            int group_size, const Steps& steps, core::ThreadPool& pool);
+                            int group_size, const Steps& steps, StageTimes& times, core::ThreadPool& pool);
 
 /// Rounds one layer as it is.
 QuantizedLayer round_layer(DenseLayer& layer, int group_size, core::ThreadPool& pool);

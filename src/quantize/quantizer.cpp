@@ -235,6 +235,7 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
   check_quantizable(*decoder, options);
   if (calibrated) check_calibration(*decoder, calibration);
   QuantizeReport report;
+  StageTimes times;
   report.group_size = choose_group_size(spec, options.group_size);
   report.layers = json::array();
   checkpoint::PackedSettings settings;
@@ -253,14 +254,15 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
     const bool finished = writer.has_part(parts.back());
     if (finished) {
       ++report.resumed_layers;
-      if (calibrated) pass->run_layer(i);
+      if (calibrated) times.time(Stage::kCalibration, [&] { pass->run_layer(i); });
     } else {
       DenseLayer dense(decoder->layer(i), pool);
       check_finite(dense, spec, decoder->checkpoint().path.string() + ": tensor " + model::layer_prefix(i));
       QuantizedLayer quantized;
       if (calibrated) {
-        const LayerStatistics statistics = pass->run_layer_observed(i);
-        quantized = search_layer(dense, statistics, spec, report.group_size, options.steps, pool);
+        const LayerStatistics statistics =
+            times.time(Stage::kCalibration, [&] { return pass->run_layer_observed(i, times); });
+        quantized = search_layer(dense, statistics, spec, report.group_size, options.steps, times, pool);
       } else {
         quantized = round_layer(dense, report.group_size, pool);
       }
@@ -271,12 +273,13 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
       // As it was written, so that a resumed run sees the same bits.
       const auto written = std::make_shared<checkpoint::Checkpoint>(
           writer.read_part(parts.back(), decoder->checkpoint(), settings, model::layer_prefix(i)));
-      pass->run_quantized_layer(model::Decoder(written).layer(i), i);
+      times.time(Stage::kCalibration, [&] { pass->run_quantized_layer(model::Decoder(written).layer(i), i); });
     }
     report.layers.push_back(writer.read_note(parts.back()));
     if (options.progress) options.progress({"quantizing", i + 1, spec.layers, "layers", {}});
   }
   report.bytes = writer.finish(decoder->checkpoint(), settings, parts);
+  report.stage_seconds = times.seconds();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;
 }

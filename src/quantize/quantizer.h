@@ -13,6 +13,7 @@
 #include "core/progress.h"
 #include "core/thread_pool.h"
 #include "model/decoder.h"
+#include "quantize/stage_times.h"
 #include "quantize/steps.h"
 
 namespace salient::quantize {
@@ -34,6 +35,7 @@ struct QuantizeReport {
   int64_t resumed_layers = 0;
   uint64_t bytes = 0;  ///< of the folder written
   double seconds = 0;
+  ByStage stage_seconds{};
   nlohmann::json layers;  ///< for each layer {steps, channels, weights}: lists of {kind, part, choice, loss_before,
                           ///< loss_after}, and of what channel_report.h says
 };

@@ -80,6 +80,25 @@ TEST_F(CApiTest, GivesWhatTheCppInterfaceGives) {
   SalientDestroyGenerator(generator);
 }
 
+// Under AddressSanitizer, which looks for leaks, this says that there are none.
+TEST_F(CApiTest, AThousandGeneratorsComeAndGo) {
+  std::vector<int32_t> first;
+  for (int i = 0; i < 1000; ++i) {
+    SalientGenerator* generator = nullptr;
+    ASSERT_EQ(SalientCreateGenerator(model_, config_, &generator), SALIENT_OK);
+    ASSERT_EQ(SalientAppendTokens(generator, prompt_.data(), prompt_.size()), SALIENT_OK);
+    std::vector<int32_t> ids;
+    for (bool done = false; !done;) {
+      ids.push_back(-1);
+      ASSERT_EQ(SalientNextToken(generator, &ids.back(), nullptr), SALIENT_OK);
+      ASSERT_EQ(SalientIsDone(generator, &done), SALIENT_OK);
+    }
+    SalientDestroyGenerator(generator);
+    if (i == 0) first = ids;
+    ASSERT_EQ(ids, first);
+  }
+}
+
 TEST_F(CApiTest, ACallbackSeesTheReplyAndCanStopIt) {
   SalientGenerator* generator = nullptr;
   ASSERT_EQ(SalientCreateGenerator(model_, config_, &generator), SALIENT_OK);

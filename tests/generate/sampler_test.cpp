@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
+#include <set>
 
 #include "core/error.h"
 
@@ -87,6 +90,23 @@ TEST(Sampler, TemperatureSharpensAndFlattens) {
 TEST(Sampler, TopKKeepsTheMostLikelyAndTheLowestAmongEquals) {
   const auto counts = counts_of({.temperature = 1, .top_k = 2, .top_p = 1}, logits_of({0.1, 0.2, 0.5, 0.2}), 20000);
   expect_distribution(counts, {0, 0.2 / 0.7, 0.5 / 0.7, 0}, 20000);
+}
+
+TEST(Sampler, TopKOfManyAreThoseThatSortingPutsFirst) {
+  std::vector<float> logits;
+  for (uint64_t i = 0; i < 3000; ++i) logits.push_back(static_cast<float>(i * 2654435761u % 601) / 100);
+  logits[100] = kNan;
+  std::vector<int32_t> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  std::erase(ids, 100);
+  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  const std::set<int32_t> expected(ids.begin(), ids.begin() + 33);  // the 30th to the 34th are equal
+  ASSERT_EQ(logits[ids[32]], logits[ids[33]]);
+  std::set<int32_t> chosen;
+  for (const auto& [token, count] : counts_of({.temperature = 5, .top_k = 33, .top_p = 1}, logits, 3000)) {
+    chosen.insert(token);
+  }
+  EXPECT_EQ(chosen, expected);
 }
 
 TEST(Sampler, TopPKeepsTheMostLikelyUntilTheirProbabilitiesReachIt) {

@@ -20,6 +20,10 @@ model::DecoderSpec small_spec() {
   return spec;
 }
 
+double flop_of(const Estimate& estimate, Stage stage) {
+  return estimate.flop[static_cast<size_t>(stage)];
+}
+
 constexpr double kLinearWeights = 576.0 * 960 + 576 * 576 + 576 * 3072 + 1536 * 576;
 
 TEST(EstimateTest, CountsTheBytesOfCodesScalesZeroPointsAndWhatStaysDense) {
@@ -36,21 +40,27 @@ TEST(EstimateTest, CalibrationRunsTheTextThroughEveryLayerAndSumsHalfOfEachGramM
   const double tokens = 48 * 512;
   const double attention = 2.0 * 512 * 576;
   const double squares = 3 * 576.0 * 576 + 1536.0 * 1536;
-  const double expected = 30 * tokens * (2 * kLinearWeights + attention + squares);
+  const double forward = 30 * tokens * (2 * kLinearWeights + attention);
   const Estimate result = estimate(small_spec(), 64, steps_of(Method::kAwq, true), 48, 512);
-  EXPECT_NEAR(result.calibration_flop, expected, 1e-9 * expected);
+  EXPECT_NEAR(flop_of(result, Stage::kCalibration), forward, 1e-9 * forward);
+  EXPECT_NEAR(flop_of(result, Stage::kGram), 30 * tokens * squares, 1e-9 * forward);
 }
 
 TEST(EstimateTest, MoreStepsTakeMore) {
   const auto of = [](Method method) { return estimate(small_spec(), 64, steps_of(method, true), 48, 512); };
-  EXPECT_EQ(of(Method::kRoundToNearest).flop(), 0);
-  EXPECT_GT(of(Method::kAwqPlus).search_flop, of(Method::kAwq).search_flop);
-  EXPECT_GT(of(Method::kAwqPlus).calibration_flop, 2 * of(Method::kAwq).calibration_flop);
+  EXPECT_EQ(of(Method::kRoundToNearest).total_flop(), 0);
+  for (const Stage stage : {Stage::kCorrection, Stage::kCompensation, Stage::kDescent}) {
+    EXPECT_EQ(flop_of(of(Method::kAwq), stage), 0);
+    EXPECT_GT(flop_of(of(Method::kAwqPlus), stage), 0);
+  }
+  // The last layer's quantized form has nothing behind it that would be corrected.
+  EXPECT_NEAR(flop_of(of(Method::kAwqPlus), Stage::kCalibration) / flop_of(of(Method::kAwq), Stage::kCalibration),
+              (3 * 30 - 1) / 30.0, 1e-9);
   EXPECT_GT(of(Method::kAwqPlus).memory, of(Method::kAwq).memory);
   // Twice the text: all hidden states twice.
   const Estimate twice = estimate(small_spec(), 64, steps_of(Method::kAwq, true), 96, 512);
   EXPECT_EQ(twice.memory - of(Method::kAwq).memory, 48u * 512 * 576 * 4);
-  EXPECT_EQ(twice.search_flop, of(Method::kAwq).search_flop);
+  EXPECT_EQ(flop_of(twice, Stage::kScales), flop_of(of(Method::kAwq), Stage::kScales));
 }
 
 }  // namespace

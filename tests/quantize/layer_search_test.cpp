@@ -82,6 +82,7 @@ class LayerSearchTest : public testing::Test {
   }
 
   tests::TemporaryFolder folder_;
+  StageTimes times_;
   core::ThreadPool pool_{2};
   std::shared_ptr<model::Decoder> decoder_;
   std::optional<runner::CpuRunner> runner_;
@@ -92,7 +93,7 @@ TEST_F(LayerSearchTest, LeavesTheFunctionOfTheLayerUnchangedBeforeRounding) {
   DenseLayer layer = make_layer();
   const auto expected = run(layer);
   const LayerStatistics statistics = observe(layer);
-  const QuantizedLayer quantized = search_layer(layer, statistics, spec(), kGroupSize, kAwqPlus, pool_);
+  const QuantizedLayer quantized = search_layer(layer, statistics, spec(), kGroupSize, kAwqPlus, times_, pool_);
   DenseLayer untouched = make_layer();
   EXPECT_NE(layer.norms.attention.weight, untouched.norms.attention.weight)
       << "nothing was scaled, so nothing is tested";
@@ -109,7 +110,7 @@ TEST_F(LayerSearchTest, LeavesTheFunctionOfTheLayerUnchangedBeforeRounding) {
 
 TEST_F(LayerSearchTest, ReportsEveryScaleGroupAndLinearAndMakesNoneWorse) {
   DenseLayer layer = make_layer();
-  const auto report = search_layer(layer, observe(layer), spec(), kGroupSize, kAwqPlus, pool_).report;
+  const auto report = search_layer(layer, observe(layer), spec(), kGroupSize, kAwqPlus, times_, pool_).report;
   std::vector<std::string> parts;
   for (const SearchReport& line : report) {
     parts.push_back(line.part);
@@ -129,7 +130,7 @@ TEST_F(LayerSearchTest, ReportsTheErrorOfWhatItKeeps) {
   Steps steps = kAwqPlus;
   steps.scale = false;
   steps.correction = 0;
-  const QuantizedLayer quantized = search_layer(layer, statistics, spec(), kGroupSize, steps, pool_);
+  const QuantizedLayer quantized = search_layer(layer, statistics, spec(), kGroupSize, steps, times_, pool_);
   Matrix gram = statistics.at(runner::LinearInput::kDown).gram();
   regularize_gram(gram, steps.shrinkage, steps.damping);
   ASSERT_EQ(quantized.report.back().part, "down");
@@ -149,7 +150,7 @@ TEST_F(LayerSearchTest, EachStepLowersTheErrorOfTheOneBefore) {
   for (const Steps& steps : all) {
     DenseLayer layer = make_layer();
     double error = 0;
-    for (const auto& line : search_layer(layer, observe(layer), spec(), kGroupSize, steps, pool_).report) {
+    for (const auto& line : search_layer(layer, observe(layer), spec(), kGroupSize, steps, times_, pool_).report) {
       error += line.loss_after;
     }
     EXPECT_LT(error, before);
@@ -161,7 +162,7 @@ TEST_F(LayerSearchTest, WithoutScalesOfValuesLeavesValueAndOutputAsTheyAre) {
   DenseLayer layer = make_layer();
   Steps steps = kAwqPlus;
   steps.scale_values = false;
-  const auto report = search_layer(layer, observe(layer), spec(), kGroupSize, steps, pool_).report;
+  const auto report = search_layer(layer, observe(layer), spec(), kGroupSize, steps, times_, pool_).report;
   EXPECT_EQ(layer.output.weights.values, make_layer().output.weights.values);
   EXPECT_EQ(layer.value.bias, make_layer().value.bias);
   EXPECT_EQ(report.size(), 10u);
@@ -170,7 +171,7 @@ TEST_F(LayerSearchTest, WithoutScalesOfValuesLeavesValueAndOutputAsTheyAre) {
 TEST_F(LayerSearchTest, WithoutClippingRoundsEveryWeightToItsNearestStep) {
   DenseLayer layer = make_layer();
   const Steps steps = steps_of(Method::kAwq, /*clip=*/false);
-  const QuantizedLayer quantized = search_layer(layer, observe(layer), spec(), kGroupSize, steps, pool_);
+  const QuantizedLayer quantized = search_layer(layer, observe(layer), spec(), kGroupSize, steps, times_, pool_);
   const auto linears = layer.linears();
   ASSERT_EQ(quantized.linears.size(), linears.size());
   for (size_t i = 0; i < linears.size(); ++i) {
@@ -201,7 +202,8 @@ TEST_F(LayerSearchTest, HalvesTheErrorOfTheLayerWhereChannelsDiffer) {
     return error;
   };
   DenseLayer searched = make_layer();
-  const QuantizedLayer with_search = search_layer(searched, observe(searched), spec(), kGroupSize, kAwqPlus, pool_);
+  const QuantizedLayer with_search =
+      search_layer(searched, observe(searched), spec(), kGroupSize, kAwqPlus, times_, pool_);
   const QuantizedLayer without = round_layer(plain, kGroupSize, pool_);
   EXPECT_LT(error_of(with_search, searched), 0.8 * error_of(without, plain));
 }

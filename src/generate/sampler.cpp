@@ -1,8 +1,10 @@
 #include "generate/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "core/error.h"
@@ -44,12 +46,31 @@ Sampler::Sampler(const SamplingOptions& options) : options_(options) {
   check(options);
 }
 
-int32_t most_likely(std::span<const float> logits) {
-  size_t best = 0;
-  for (size_t i = 1; i < logits.size(); ++i) {
-    if (logits[i] > logits[best] || (std::isnan(logits[best]) && !std::isnan(logits[i]))) best = i;
+namespace {
+
+/// Logits looked at together: few blocks have one that is of interest.
+constexpr size_t kLogitBlock = 64;
+
+/// The largest of some logits, in lanes that compilers make vectors of; what is no number is passed over.
+float largest_of(std::span<const float> logits) {
+  constexpr size_t kLanes = 16;
+  std::array<float, kLanes> largest;
+  largest.fill(-std::numeric_limits<float>::infinity());
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      largest[lane] = logits[i + lane] > largest[lane] ? logits[i + lane] : largest[lane];
+    }
   }
-  return static_cast<int32_t>(best);
+  for (; i < logits.size(); ++i) largest[0] = logits[i] > largest[0] ? logits[i] : largest[0];
+  return *std::max_element(largest.begin(), largest.end());
+}
+
+}  // namespace
+
+int32_t most_likely(std::span<const float> logits) {
+  const auto found = std::find(logits.begin(), logits.end(), largest_of(logits));
+  return found == logits.end() ? 0 : static_cast<int32_t>(found - logits.begin());
 }
 
 int32_t Sampler::choose(std::span<const float> logits, uint64_t stream, uint64_t position) {
@@ -74,26 +95,28 @@ float Sampler::exponent(float logit, float largest) const {
   return std::isnan(difference) ? -std::numeric_limits<float>::infinity() : difference;
 }
 
-/// Inverts the cumulative distribution in the order of ids: first the block, then the token in it.
-int32_t Sampler::choose_from_all(std::span<const float> logits, int32_t best, double random) const {
-  constexpr size_t kBlock = 1024;
-  const kernels::KernelSet& kernels = kernels::active_kernels();
-  std::vector<float> exponents(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) exponents[i] = exponent(logits[i], logits[best]);
-  std::vector<double> block_sums;
-  double total = 0;
-  for (size_t begin = 0; begin < exponents.size(); begin += kBlock) {
-    const size_t size = std::min(kBlock, exponents.size() - begin);
-    block_sums.push_back(kernels.sum_exp(&exponents[begin], static_cast<int64_t>(size), 0.0f));
-    total += block_sums.back();
+/// Fills exponents_ of all tokens; returns the sums of their powers by block.
+std::vector<double> Sampler::sum_blocks(std::span<const float> logits, float largest) {
+  exponents_.resize(logits.size());
+  for (size_t i = 0; i < logits.size(); ++i) exponents_[i] = exponent(logits[i], largest);
+  std::vector<double> sums;
+  for (size_t begin = 0; begin < exponents_.size(); begin += kSumBlock) {
+    const size_t size = std::min(kSumBlock, exponents_.size() - begin);
+    sums.push_back(kernels::active_kernels().sum_exp(&exponents_[begin], static_cast<int64_t>(size), 0.0f));
   }
-  double left = random * total;
+  return sums;
+}
+
+/// Inverts the cumulative distribution in the order of ids: first the block, then the token in it.
+int32_t Sampler::choose_from_all(std::span<const float> logits, int32_t best, double random) {
+  const std::vector<double> block_sums = sum_blocks(logits, logits[best]);
+  double left = random * std::accumulate(block_sums.begin(), block_sums.end(), 0.0);
   size_t block = 0;
   while (block + 1 < block_sums.size() && left >= block_sums[block]) left -= block_sums[block++];
-  const size_t end = std::min((block + 1) * kBlock, exponents.size());
+  const size_t end = std::min((block + 1) * kSumBlock, exponents_.size());
   int32_t last_possible = best;
-  for (size_t i = block * kBlock; i < end; ++i) {
-    const double weight = core::exp(exponents[i]);
+  for (size_t i = block * kSumBlock; i < end; ++i) {
+    const double weight = core::exp(exponents_[i]);
     if (weight <= 0) continue;
     last_possible = static_cast<int32_t>(i);
     if (left < weight) break;
@@ -110,45 +133,63 @@ bool Sampler::more_likely(const Candidate& a, const Candidate& b) {
 /// kept at its root: few of a vocabulary are more likely than it once it is full.
 void Sampler::gather_top_k(std::span<const float> logits) {
   const auto count = static_cast<size_t>(options_.top_k);
-  for (size_t i = 0; i < logits.size(); ++i) {
+  for (size_t begin = 0; begin < logits.size(); begin += kLogitBlock) {
+    const size_t end = std::min(begin + kLogitBlock, logits.size());
     const bool full = candidates_.size() == count;
     // An equal one that comes later has the higher id. What is no number compares as false.
-    if (full ? !(logits[i] > candidates_.front().exponent) : std::isnan(logits[i])) continue;
-    if (full) {
-      std::pop_heap(candidates_.begin(), candidates_.end(), more_likely);
-      candidates_.pop_back();
+    if (full && !(largest_of(logits.subspan(begin, end - begin)) > candidates_.front().exponent)) continue;
+    for (size_t i = begin; i < end; ++i) {
+      if (std::isnan(logits[i])) continue;
+      if (candidates_.size() == count) {
+        if (!(logits[i] > candidates_.front().exponent)) continue;
+        std::pop_heap(candidates_.begin(), candidates_.end(), more_likely);
+        candidates_.pop_back();
+      }
+      candidates_.push_back({static_cast<int32_t>(i), logits[i]});
+      std::push_heap(candidates_.begin(), candidates_.end(), more_likely);
     }
-    candidates_.push_back({static_cast<int32_t>(i), logits[i]});
-    std::push_heap(candidates_.begin(), candidates_.end(), more_likely);
   }
+}
+
+/// Fills candidates_ with all tokens that top_p may keep, and returns the sum over all of the powers of e.
+double Sampler::gather_likely(std::span<const float> logits, float largest) {
+  const std::vector<double> sums = sum_blocks(logits, largest);
+  const double total = std::accumulate(sums.begin(), sums.end(), 0.0);
+  // All tokens below this share of what top_p may leave out fit in it together: none of them can be kept.
+  const double least = total * (1 - options_.top_p) / static_cast<double>(logits.size());
+  // Half of it, so that no rounding of the logarithm matters.
+  const float least_exponent =
+      options_.top_p < 1 ? static_cast<float>(core::log(least / 2)) : -std::numeric_limits<float>::infinity();
+  for (size_t i = 0; i < exponents_.size(); ++i) {
+    if (exponents_[i] >= least_exponent) candidates_.push_back({static_cast<int32_t>(i), exponents_[i]});
+  }
+  return total;
 }
 
 /// Fills candidates_ with what top_k, top_p and min_p leave, most likely first.
 void Sampler::gather_candidates(std::span<const float> logits, float largest) {
   candidates_.clear();
+  double total = 0;
   if (options_.top_k > 0 && options_.top_k < std::ssize(logits)) {
     gather_top_k(logits);
-    for (Candidate& candidate : candidates_) candidate.exponent = exponent(candidate.exponent, largest);
-  } else {
-    for (size_t i = 0; i < logits.size(); ++i) {
-      candidates_.push_back({static_cast<int32_t>(i), exponent(logits[i], largest)});
+    for (Candidate& candidate : candidates_) {
+      candidate.exponent = exponent(candidate.exponent, largest);
+      total += core::exp(candidate.exponent);
     }
+  } else {
+    total = gather_likely(logits, largest);
   }
-  if (options_.top_p < 1) keep_top_p();
+  // What min_p leaves out is the least likely, so it may go before the tokens are ordered and top_p counts its share.
   // The most likely has the exponent 0: the share of another is the power of e itself.
   if (options_.min_p > 0) {
     std::erase_if(candidates_, [&](const Candidate& c) { return core::exp(c.exponent) < options_.min_p; });
   }
   std::sort(candidates_.begin(), candidates_.end(), more_likely);
+  if (options_.top_p < 1) keep_top_p(total);
 }
 
-void Sampler::keep_top_p() {
-  double total = 0;
-  for (const Candidate& candidate : candidates_) total += core::exp(candidate.exponent);
-  // All tokens below this share of what top_p may leave out fit in it together: none of them can be kept.
-  const double least = total * (1 - options_.top_p) / static_cast<double>(candidates_.size());
-  std::erase_if(candidates_, [&](const Candidate& c) { return core::exp(c.exponent) < least; });
-  std::sort(candidates_.begin(), candidates_.end(), more_likely);
+/// Keeps the first of the ordered candidates whose share of `total` reaches top_p together.
+void Sampler::keep_top_p(double total) {
   double kept = 0;
   size_t count = 0;
   while (count < candidates_.size() && kept < total * options_.top_p) {

@@ -40,13 +40,18 @@ class Sampler {
   };
   static bool more_likely(const Candidate& a, const Candidate& b);
   float exponent(float logit, float largest) const;
-  int32_t choose_from_all(std::span<const float> logits, int32_t best, double random) const;
+  std::vector<double> sum_blocks(std::span<const float> logits, float largest);
+  int32_t choose_from_all(std::span<const float> logits, int32_t best, double random);
   int32_t choose_from_candidates(double random) const;
   void gather_top_k(std::span<const float> logits);
+  double gather_likely(std::span<const float> logits, float largest);
   void gather_candidates(std::span<const float> logits, float largest);
-  void keep_top_p();
+  void keep_top_p(double total);
+
+  static constexpr size_t kSumBlock = 1024;
 
   SamplingOptions options_;
+  std::vector<float> exponents_;       ///< of all tokens, where all are looked at
   std::vector<Candidate> candidates_;  ///< most likely first
 };
 

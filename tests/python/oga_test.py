@@ -8,6 +8,7 @@ import subprocess
 import sys
 import unittest
 
+import onnxruntime
 import onnxruntime_genai
 import program
 import tiny_model
@@ -15,6 +16,7 @@ import tiny_model
 BUILD = pathlib.Path(__file__).parents[2] / "build" / "release"
 LIBRARY = BUILD / "libonnxruntime-genai.so"
 ORIGINAL = pathlib.Path(onnxruntime_genai.__file__).parent
+RUNTIME = pathlib.Path(onnxruntime.__file__).parent / "capi"
 SCRIPT = pathlib.Path(__file__).parent / "generate_program.py"
 LOGIT_BOUND = 2e-2  # keys and values are kept in fp16 here and in fp32 there
 
@@ -54,6 +56,31 @@ class GenerateApiTest(program.ProgramTest):
     @unittest.skipUnless(any((BUILD / "python" / "salient").glob("_salient*.so")), "the module was not built")
     def test_the_module_of_this_package_is_the_same(self):
         self.compare(self.outcome("salient.onnxruntime_genai", BUILD / "python"))
+
+    def run_program(self, source, *arguments):
+        """What a program for this library prints with the original, and with ours in its place."""
+        binary = self.folder / source.replace(".", "_")
+        compiler = ["g++", "-std=c++20"] if source.endswith("cpp") else ["gcc", "-std=c11"]
+        subprocess.run([*compiler, "-Wall", "-Werror", SCRIPT.with_name(source), "-o", binary, "-L", ORIGINAL,
+                        "-lonnxruntime-genai", "-Wl,--allow-shlib-undefined"], check=True, timeout=120)
+        outputs = []
+        for library, others in ((ORIGINAL, RUNTIME), (LIBRARY.parent, "")):
+            paths = f"{library}:{others}"
+            result = subprocess.run([binary, self.model, *arguments], timeout=120, check=False, text=True,
+                                    capture_output=True, env=program.environment(LD_LIBRARY_PATH=paths))
+            self.assertEqual(result.returncode, 0, f"{library}: {result.stderr}")
+            outputs.append(result.stdout)
+        return outputs
+
+    def test_a_c_program_runs_on_both_libraries(self):
+        theirs, ours = self.run_program("generate_program.c")
+        self.assertGreater(theirs.count("<"), 20, theirs)
+        self.assertEqual(ours, theirs)
+
+    def test_a_cpp_program_runs_on_both_libraries(self):
+        theirs, ours = self.run_program("generate_program.cpp", tiny_model.CHAT_TEMPLATE)
+        self.assertEqual(theirs.splitlines()[-1], "refused", theirs)
+        self.assertEqual(ours, theirs)
 
     def test_the_case_is_worth_testing(self):
         self.assertTrue(all(self.original["mistakes"].values()), self.original["mistakes"])

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -17,8 +19,11 @@ using nlohmann::json;
 namespace {
 
 constexpr double kWidth = 720;
-constexpr double kHeight = 220;
-constexpr double kMargin = 44;
+constexpr double kHeight = 240;
+constexpr double kMargin = 44;  // of a chart's left; the others are that of its lines
+constexpr double kRight = kWidth - 8;
+constexpr double kTop = 26;
+constexpr double kBottom = kHeight - 34;
 constexpr const char* kColors[] = {"#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b"};
 
 constexpr const char* kStyle =
@@ -50,21 +55,23 @@ std::string escape(const std::string& text) {
   return result;
 }
 
-/// Curves over the same x, or bars, with axes; y starts at 0.
+/// Curves over the same x, or bars, with axes.
 class Chart {
  public:
+  /// y starts at 0.
   Chart(double x_end, double y_end, const char* x_label, const char* y_label)
-      : x_end_(std::max(x_end, 1e-9)), y_end_(y_end > 0 ? y_end : 1) {
-    body_ = fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\">", kWidth, kHeight);
-    for (int i = 0; i <= 4; ++i) {
-      const double value = y_end_ * i / 4;
-      body_ += fmt::format(
-          "<line x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\" stroke=\"#ddd\"/>"
-          "<text x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5:.3g}</text>",
-          kMargin, kWidth - 8, y(value), kMargin - 4, y(value) + 4, value);
-    }
-    body_ += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text><text x=\"2\" y=\"12\">{}</text>",
-                         (kMargin + kWidth) / 2, kHeight - 4, x_label, y_label);
+      : Chart(x_end, {0, y_end > 0 ? y_end : 1, false}, x_label, y_label) {
+    for (int i = 0; i <= 4; ++i) add_line(y_.end * i / 4);
+  }
+
+  /// y goes in powers of ten, over those that hold the two numbers; what is smaller is drawn at the bottom.
+  static Chart logarithmic(double x_end, double least, double most, const char* x_label, const char* y_label) {
+    const double first = std::floor(std::log10(std::max(least, 1e-30)));
+    const double last = std::max(std::ceil(std::log10(std::max(most, 1e-30))), first + 1);
+    Chart chart(x_end, {first, last, true}, x_label, y_label);
+    const double step = std::ceil((last - first) / 6);
+    for (double power = first; power <= last; power += step) chart.add_line(std::pow(10.0, power));
+    return chart;
   }
 
   void curve(const std::vector<std::pair<double, double>>& points, const char* color) {
@@ -79,18 +86,44 @@ class Chart {
   }
 
   void shade(double from, double to) {
-    body_ += fmt::format("<rect x=\"{:.1f}\" y=\"8\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"#ffd9a8\"/>", x(from),
-                         x(to) - x(from), y(0) - 8);
+    body_ += fmt::format("<rect x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"#ffd9a8\"/>", x(from), kTop,
+                         x(to) - x(from), kBottom - kTop);
   }
 
   std::string finish() const { return body_ + "</svg>\n"; }
 
  private:
-  double x(double value) const { return kMargin + (kWidth - kMargin - 8) * value / x_end_; }
-  double y(double value) const { return kHeight - 34 - (kHeight - 50) * std::min(value / y_end_, 1.0); }
+  /// The numbers, or their logarithms, at the bottom and at the top.
+  struct Range {
+    double start;
+    double end;
+    bool logarithmic;
+  };
+
+  Chart(double x_end, Range y, const char* x_label, const char* y_label) : x_end_(std::max(x_end, 1e-9)), y_(y) {
+    body_ = fmt::format(
+        "<svg viewBox=\"0 0 {} {}\" role=\"img\"><text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>"
+        "<text x=\"2\" y=\"12\">{}</text><text x=\"{}\" y=\"{}\">0</text><text x=\"{}\" y=\"{}\" "
+        "text-anchor=\"end\">{:.4g}</text>",
+        kWidth, kHeight, (kMargin + kWidth) / 2, kHeight - 4, x_label, y_label, kMargin, kBottom + 16, kRight,
+        kBottom + 16, x_end_);
+  }
+
+  void add_line(double value) {
+    body_ += fmt::format(
+        "<line x1=\"{0}\" x2=\"{1}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\" stroke=\"#ddd\"/>"
+        "<text x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5:.3g}</text>",
+        kMargin, kRight, y(value), kMargin - 4, y(value) + 4, value);
+  }
+
+  double x(double value) const { return kMargin + (kRight - kMargin) * value / x_end_; }
+  double y(double value) const {
+    if (y_.logarithmic) value = std::log10(std::max(value, 1e-30));
+    return kBottom - (kBottom - kTop) * std::clamp((value - y_.start) / (y_.end - y_.start), 0.0, 1.0);
+  }
 
   double x_end_;
-  double y_end_;
+  Range y_;
   std::string body_;
 };
 
@@ -139,6 +172,7 @@ std::string channel_section(const std::string& part, const std::vector<const jso
   double other_before = 0;
   double other_after = 0;
   double largest = 0;
+  double smallest = std::numeric_limits<double>::infinity();
   Chart shares(static_cast<double>(layers.size()), 100, "layer", "% of the error that the salient inputs have");
   for (size_t i = 0; i < layers.size(); ++i) {
     const json& channels = *layers[i];
@@ -153,8 +187,11 @@ std::string channel_section(const std::string& part, const std::vector<const jso
     other_before += channels["other_error_before"].get<double>();
     other_after += channels["other_error_after"].get<double>();
     largest = std::max(largest, channels["magnitudes"].front().get<double>());
+    smallest = std::min(smallest, channels["magnitudes"].back().get<double>());
   }
-  Chart sizes(100, largest, "% of the inputs, largest first", "mean |x|");
+  // Some inputs of a layer may always be 0.
+  smallest = std::max(smallest, largest * 1e-4);
+  Chart sizes = Chart::logarithmic(100, smallest, largest, "% of the inputs, largest first", "mean |x|");
   const json& first = *layers.front();
   sizes.shade(0, share(first["salient"], first["inputs"]));
   for (const json* channels : layers) {

@@ -47,6 +47,15 @@ TEST(ReportPageTest, IsWholeByItselfAndTakesNamesForText) {
     EXPECT_EQ(page.find(reference), std::string::npos);
 }
 
+TEST(ReportPageTest, DrawsSizesInPowersOfTen) {
+  nlohmann::json report = make_report();
+  report["layers"][0]["channels"][0]["magnitudes"] = {4.0, 0.04, 0.0};
+  const std::string page = make_report_page(report);
+  // From 10^-4 (0 is not drawn below a ten-thousandth of the largest) to 10, 180 pixels of five steps.
+  for (const char* tick : {">0.0001<", ">0.01<", ">10<"}) EXPECT_NE(page.find(tick), std::string::npos) << tick;
+  EXPECT_NE(page.find("points=\"44.0,40.3 378.0,112.3 712.0,206.0 \""), std::string::npos);
+}
+
 TEST(ReportPageTest, LeavesOutWhatPlainRoundingDoesNotKnow) {
   nlohmann::json report = make_report();
   report["layers"] = {{{"steps", nlohmann::json::array()},

@@ -1,6 +1,6 @@
 #include "cli/model.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
@@ -154,7 +154,21 @@ std::string describe_arithmetic(const runner::CpuRunner& runner) {
   return fmt::format("{}, {}{}", fmt::join(kinds, " and "), rounded ? "int8 activations" : "dequantized to fp32", head);
 }
 
+void note_slow_kernels() {
+  static bool noted = false;
+  const bool chosen = !core::os::environment("SALIENT_ISA").empty();
+  if (noted || chosen || &kernels::active_kernels() != &kernels::kScalarKernels) return;
+  noted = true;
+  std::vector<const char*> others = kernels::kernel_names();
+  others.pop_back();
+  fmt::print(stderr,
+             "note: this CPU has no instructions that Salient has fast kernels for ({}); the scalar ones that run "
+             "instead are many times slower\n",
+             fmt::join(others, ", "));
+}
+
 void say_what_runs(const runner::CpuRunner& runner, int threads) {
+  note_slow_kernels();
   const model::DecoderSpec& spec = runner.spec();
   const std::string_view kv_cache = runner.kv_dtype() == core::DType::kI8    ? "int8"
                                     : runner.kv_dtype() == core::DType::kF16 ? "fp16"

@@ -84,7 +84,10 @@ std::string describe(const checkpoint::StoredQuantized& linear);
 /// What a runner multiplies: "int4 in groups of 32, int8 activations", "not quantized, head int8 in groups of 64".
 std::string describe_arithmetic(const runner::CpuRunner& runner);
 
-/// One line on standard error: what runs, with which instructions, on how many threads.
+/// Says on standard error, once, when the scalar kernels run because this CPU is fit for no others.
+void note_slow_kernels();
+
+/// One line on standard error, besides that note: what runs, with which instructions, on how many threads.
 void say_what_runs(const runner::CpuRunner& runner, int threads);
 
 text::Tokenizer open_tokenizer(const checkpoint::Checkpoint& checkpoint);

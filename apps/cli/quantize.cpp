@@ -161,6 +161,7 @@ void run(Flags& flags) {
   const Sizes before = sizes_of(decoder->checkpoint());
 
   quantize::check_quantizable(*decoder, flags.options);
+  note_slow_kernels();
   if (const auto formats = block_formats(decoder->checkpoint()); !formats.empty()) {
     fmt::print(stderr, "{}: is itself quantized ({}); the error of that stays, and more is added\n",
                flags.run.model.string(), fmt::join(formats, ", "));

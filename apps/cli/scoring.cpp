@@ -27,6 +27,7 @@ std::unique_ptr<runner::CpuRunner> make_scoring_runner(const std::filesystem::pa
   if (fits) {
     say_what_runs(*runner, pool.size());
   } else {
+    note_slow_kernels();
     fmt::print(stderr, "{}: {}\n", path.string(), describe_arithmetic(*runner));
   }
   return runner;

@@ -16,6 +16,7 @@ struct Avx2Vector {
   // 12 accumulators, 2 weight registers, 1 input.
   static constexpr int kDenseTokens = 6;
   static constexpr int kDenseTiles = 1;
+  static constexpr bool kHasGroupDots = false;
   static constexpr int kAttendRows = 2;
   static constexpr int kAttendBlocks = 2;
 

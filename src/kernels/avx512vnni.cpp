@@ -16,6 +16,7 @@ struct Avx512Vnni {
   static constexpr int kQuantizedTiles = 2;
   static constexpr int kLoneTokenTiles = 4;
   static constexpr int kCodeBias = 0;
+  static constexpr bool kHasGroupDots = false;
   static constexpr int kAttendRows = 4;
   static constexpr int kAttendBlocks = 4;
 

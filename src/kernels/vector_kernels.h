@@ -16,6 +16,7 @@
 ///   Codes: the codes of 4 columns, with unpack(line, low, high) for 4 bits, load_codes(line) for 8 bits, and
 ///     accumulate(sum, low, high, values) = sum + products with the line's 8 activations, and
 ///     accumulate(sum, codes, values) = sum + products of (code - kCodeBias) with the line's 4 activations;
+///   kHasGroupDots, and where it is true a group_dots of its own for several tokens, as the one below;
 ///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns their sum;
 ///   the register blocking: kDenseTokens, kDenseTiles, kQuantizedTokens, kQuantizedTiles, kLoneTokenTiles, kAttendRows,
 ///     kAttendBlocks.
@@ -232,9 +233,12 @@ struct VectorKernels {
           }
         }
       }
-      group_dots<Bits, Tokens, Tiles>(codes, weights.group_size,
-                                      x.values + token * weights.columns + group * weights.group_size, weights.columns,
-                                      dots);
+      const int8_t* values = x.values + token * weights.columns + group * weights.group_size;
+      if constexpr (V::kHasGroupDots && Tokens > 1) {
+        V::template group_dots<Bits, Tokens, Tiles>(codes, weights.group_size, values, weights.columns, dots);
+      } else {
+        group_dots<Bits, Tokens, Tiles>(codes, weights.group_size, values, weights.columns, dots);
+      }
       for (int i = 0; i < Tiles; ++i) {
         const int64_t index = ((tile + i) * groups + group) * kLanes;
         const Float weight_scales = load_numbers<Half>(weights.scales, index);

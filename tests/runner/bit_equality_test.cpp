@@ -27,6 +27,27 @@ uint64_t digest(std::span<const float> numbers) {
   return hash;
 }
 
+/// All logits of some tokens, given to the runner in pieces of these sizes, the last one again and again.
+std::vector<float> logits_of(CpuRunner& runner, std::span<const int32_t> tokens, const std::vector<int64_t>& pieces) {
+  Sequence sequence = runner.new_sequence();
+  std::vector<float> all;
+  size_t piece = 0;
+  for (int64_t done = 0; done < std::ssize(tokens);) {
+    const int64_t size = std::min(pieces[std::min(piece++, pieces.size() - 1)], std::ssize(tokens) - done);
+    const TokenRun run{tokens.subspan(done, size), &sequence, Wanted::kAllLogits};
+    const auto some = runner.forward(std::span(&run, 1));
+    all.insert(all.end(), some.begin(), some.end());
+    done += size;
+  }
+  return all;
+}
+
+/// Whether SALIENT_ISA names kernels that this CPU cannot run.
+bool set_is_absent() {
+  const char* wanted = std::getenv("SALIENT_ISA");
+  return wanted && !kernels::find_kernels(wanted);
+}
+
 /// Fills a checkpoint with what its config.json asks for. Numbers are sums and products of few bits, so that they are
 /// the same everywhere; std::normal_distribution's are not.
 class ModelMaker {
@@ -191,30 +212,13 @@ void PrintTo(const Case& tested, std::ostream* stream) {
 class BitEquality : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    const char* wanted = std::getenv("SALIENT_ISA");
-    if (wanted && !kernels::find_kernels(wanted)) GTEST_SKIP() << wanted << " cannot run on this CPU";
+    if (set_is_absent()) GTEST_SKIP() << "SALIENT_ISA cannot run on this CPU";
     decoder_ = std::make_shared<model::Decoder>(std::make_shared<Checkpoint>(GetParam().make()));
     for (int32_t i = 0; i < kTokens; ++i) tokens_.push_back(i * 37 % 127);
   }
 
   CpuRunner runner(core::ThreadPool& pool) const {
     return {decoder_, pool, {.kv_dtype = GetParam().kv_dtype, .head = GetParam().head}};
-  }
-
-  /// All logits of the first `count` tokens, given to the runner in pieces of these sizes, the last one again and
-  /// again.
-  std::vector<float> logits(CpuRunner& runner, int64_t count, std::vector<int64_t> pieces) const {
-    Sequence sequence = runner.new_sequence();
-    std::vector<float> all;
-    size_t piece = 0;
-    for (int64_t done = 0; done < count;) {
-      const int64_t size = std::min(pieces[std::min(piece++, pieces.size() - 1)], count - done);
-      const TokenRun run{std::span(tokens_).subspan(done, size), &sequence, Wanted::kAllLogits};
-      const auto some = runner.forward(std::span(&run, 1));
-      all.insert(all.end(), some.begin(), some.end());
-      done += size;
-    }
-    return all;
   }
 
   static constexpr int64_t kTokens = 75;  // more than a page of keys
@@ -226,7 +230,7 @@ TEST_P(BitEquality, LogitsAreTheSameForAnyNumberOfThreads) {
   for (const int threads : {1, 2, 3}) {
     core::ThreadPool pool(threads);
     CpuRunner tested = runner(pool);
-    const auto all = logits(tested, kTokens, {kTokens});
+    const auto all = logits_of(tested, tokens_, {kTokens});
     ASSERT_EQ(std::ssize(all), kTokens * decoder_->spec().vocab_size);
     ASSERT_TRUE(std::all_of(all.begin(), all.end(), [](float logit) { return std::isfinite(logit); }));
     EXPECT_EQ(digest(all), GetParam().digest)
@@ -238,7 +242,7 @@ TEST_P(BitEquality, LogitsAreTheSameHoweverThePromptIsCut) {
   core::ThreadPool pool(2);
   CpuRunner tested = runner(pool);
   for (const std::vector<int64_t>& pieces : {std::vector<int64_t>{1}, {2}, {33, 1, 17, 3, 9, 8, 4}}) {
-    const auto all = logits(tested, kTokens, pieces);
+    const auto all = logits_of(tested, tokens_, pieces);
     EXPECT_EQ(digest(all), GetParam().digest) << fmt::format("{:#x} in pieces of {}", digest(all), pieces.front());
   }
 }
@@ -281,6 +285,25 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"Phi_fp16_kv_fp16", make_phi, kF16, HeadPrecision::kInt8, 0x591a4f0b5086463f},
                     Case{"Phi_fp16_kv_int8", make_phi, kI8, HeadPrecision::kInt8, 0x97026043f24497b8}),
     [](const auto& test) { return std::string(test.param.name); });
+
+/// A real model: SmolLM2-135M-Instruct, the file that scripts/fetch-smollm2 gets, where SALIENT_TEST_GGUF names it.
+TEST(BitEqualityOfSmolLm2, LogitsAreTheSameForAnyThreadsAndCuts) {
+  const char* gguf = std::getenv("SALIENT_TEST_GGUF");
+  if (!gguf || set_is_absent()) GTEST_SKIP() << "SALIENT_TEST_GGUF is not set, or SALIENT_ISA cannot run on this CPU";
+  constexpr uint64_t kDigest = 0;
+  const auto decoder =
+      std::make_shared<model::Decoder>(std::make_shared<Checkpoint>(checkpoint::open_checkpoint(gguf)));
+  std::vector<int32_t> tokens;
+  for (int32_t i = 0; i < 40; ++i) tokens.push_back(100 + i * 919 % 40000);
+  for (const auto& [threads, pieces] :
+       {std::pair{1, std::vector<int64_t>{40}}, std::pair{2, std::vector<int64_t>{11, 1, 7, 3}}}) {
+    core::ThreadPool pool(threads);
+    CpuRunner runner(decoder, pool);
+    const auto all = logits_of(runner, tokens, pieces);
+    EXPECT_EQ(digest(all), kDigest) << fmt::format("{:#x} by {} kernels on {} threads", digest(all),
+                                                   kernels::active_kernels().name, threads);
+  }
+}
 
 }  // namespace
 }  // namespace salient::runner

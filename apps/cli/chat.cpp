@@ -7,24 +7,11 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model.h"
-#include "core/error.h"
 #include "core/os.h"
-#include "generate/generator.h"
-#include "text/chat_template.h"
 
 namespace salient::cli {
 
 namespace {
-
-struct Flags {
-  RunFlags run;
-  PrecisionFlags precision;
-  SamplingFlags sampling;
-  std::string system;
-  int64_t max_tokens = 0;
-  int64_t context = 0;
-  std::string speculate = "on";
-};
 
 int64_t count_words(const std::string& text) {
   int64_t words = 0;
@@ -46,33 +33,24 @@ bool read_line(std::string& line) {
   return static_cast<bool>(std::getline(std::cin, line));
 }
 
-void print_speed(const generate::Reply& reply) {
+void print_speed(const Reply& reply) {
   const double seconds = reply.prompt_seconds + reply.generate_seconds;
   fmt::print(stderr, "[{} tokens, {:.1f} tokens/s, {:.1f} words/s; prompt {} tokens, {} of them known, {:.2f} s{}{}]\n",
              reply.ids.size(), reply.tokens_per_second(), static_cast<double>(count_words(reply.text)) / seconds,
              reply.prompt_tokens, reply.cached_tokens, reply.prompt_seconds, describe_drafts(reply),
-             reply.finish == generate::FinishReason::kStop ? "" : fmt::format("; {}", name_of(reply.finish)));
+             reply.finish == FinishReason::kStop ? "" : fmt::format("; {}", name_of(reply.finish)));
 }
 
-void run(const Flags& flags) {
-  generate::check(flags.sampling.options);
-  core::ThreadPool pool(flags.run.threads);
-  const auto decoder = open_decoder(flags.run.model, Interrupt().token());
-  const checkpoint::Checkpoint& checkpoint = decoder->checkpoint();
-  const text::Tokenizer tokenizer = open_tokenizer(checkpoint);
-  const text::ChatTemplate chat(checkpoint.tokenizer_config, checkpoint.path.string());
-  runner::CpuRunnerOptions options{.progress = show_progress_on_terminal()};
-  flags.precision.apply_to(options);
-  runner::CpuRunner runner(decoder, pool, options);
-  say_what_runs(runner, pool.size());
-  generate::Generator generator(runner, tokenizer,
-                                {.sampling = flags.sampling.options,
-                                 .max_tokens = flags.max_tokens,
-                                 .context = flags.context,
-                                 .speculation = speculation(flags.speculate)});
+void run(const ReplyFlags& flags) {
+  const GenerationConfig config = flags.finished_config();
+  config.check();
+  const Model model(flags.model, flags.options, show_on_terminal(Interrupt().token()));
+  const Tokenizer tokenizer = model.tokenizer();
+  const ChatTemplate chat = model.chat_template();
+  Generator generator(model, config);
   fmt::print(stderr, "Ctrl-C stops a reply; /reset forgets the conversation; Ctrl-D or /exit ends.\n");
 
-  std::vector<text::Message> history;
+  std::vector<Message> history;
   const auto forget = [&] {
     history.clear();
     if (!flags.system.empty()) history.push_back({"system", flags.system});
@@ -85,8 +63,8 @@ void run(const Flags& flags) {
     history.push_back({"user", line});
     const Interrupt interrupt;
     try {
-      const std::vector<int32_t> prompt = tokenizer.encode(chat.render(history, true), false);
-      const generate::Reply reply = generator.reply(
+      const std::vector<int32_t> prompt = tokenizer.encode(chat.render(history), false);
+      const Reply reply = generator.reply(
           prompt,
           [](std::string_view piece) {
             fmt::print("{}", piece);
@@ -96,7 +74,7 @@ void run(const Flags& flags) {
       fmt::print("\n");
       print_speed(reply);
       history.push_back({"assistant", reply.text});
-    } catch (const core::Error& error) {
+    } catch (const Error& error) {
       // A conversation that has outgrown the context, say: the turn is dropped and the chat goes on.
       fmt::print(stderr, "salient: {}\n", error.what());
       history.pop_back();
@@ -108,17 +86,9 @@ void run(const Flags& flags) {
 }  // namespace
 
 void add_chat(CLI::App& program) {
-  auto flags = std::make_shared<Flags>();
+  auto flags = std::make_shared<ReplyFlags>();
   CLI::App* command = program.add_subcommand("chat", "Talk with a model in the terminal");
-  flags->run.add_to(*command);
-  flags->precision.add_to(*command);
-  add_option(*command, "--system", flags->system, "The system message");
-  add_option(*command, "--max-tokens", flags->max_tokens, "Longest reply; 0: until the model ends it")
-      ->check(at_least(0));
-  add_option(*command, "--context", flags->context, "The whole conversation; 0: what the model was trained for")
-      ->check(at_least(0));
-  flags->sampling.add_to(*command);
-  add_speculate_option(*command, flags->speculate);
+  flags->add_to(*command);
   command->callback([flags] { run(*flags); });
 }
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -8,39 +9,29 @@
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/model.h"
-#include "core/error.h"
-#include "generate/generator.h"
-#include "text/chat_template.h"
 
 namespace salient::cli {
 
 namespace {
 
 struct Flags {
-  RunFlags run;
-  PrecisionFlags precision;
-  SamplingFlags sampling;
+  ReplyFlags reply;
   std::string prompt;
-  std::string system;
   bool chat_template = false;
-  int64_t max_tokens = 256;
-  int64_t context = 0;
-  std::string speculate = "on";
   bool json = false;
 };
 
 /// The prompt as given, or as one turn of a chat.
-std::vector<int32_t> encode_prompt(const Flags& flags, const checkpoint::Checkpoint& checkpoint,
-                                   const text::Tokenizer& tokenizer) {
-  if (!flags.chat_template && flags.system.empty()) return tokenizer.encode(flags.prompt, true);
-  std::vector<text::Message> messages;
-  if (!flags.system.empty()) messages.push_back({"system", flags.system});
+std::vector<int32_t> encode_prompt(const Flags& flags, const Model& model) {
+  const Tokenizer tokenizer = model.tokenizer();
+  if (!flags.chat_template && flags.reply.system.empty()) return tokenizer.encode(flags.prompt);
+  std::vector<Message> messages;
+  if (!flags.reply.system.empty()) messages.push_back({"system", flags.reply.system});
   messages.push_back({"user", flags.prompt});
-  const text::ChatTemplate chat(checkpoint.tokenizer_config, checkpoint.path.string());
-  return tokenizer.encode(chat.render(messages, true), false);
+  return tokenizer.encode(model.chat_template().render(messages), false);
 }
 
-nlohmann::json describe(const generate::Reply& reply, uint64_t seed) {
+nlohmann::json describe(const Reply& reply, uint64_t seed) {
   return {
       {"text", reply.text},
       {"ids", reply.ids},
@@ -59,27 +50,18 @@ nlohmann::json describe(const generate::Reply& reply, uint64_t seed) {
 void run(Flags& flags) {
   const Interrupt interrupt;
   if (flags.prompt == "-") flags.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
-  generate::check(flags.sampling.options);
-  core::ThreadPool pool(flags.run.threads);
-  const auto decoder = open_decoder(flags.run.model, interrupt.token());
-  const text::Tokenizer tokenizer = open_tokenizer(decoder->checkpoint());
-  const std::vector<int32_t> prompt = encode_prompt(flags, decoder->checkpoint(), tokenizer);
-  runner::CpuRunnerOptions options{.progress = show_progress_on_terminal()};
-  flags.precision.apply_to(options);
-  runner::CpuRunner runner(decoder, pool, options);
-  say_what_runs(runner, pool.size());
-  generate::Generator generator(runner, tokenizer,
-                                {.sampling = flags.sampling.options,
-                                 .max_tokens = flags.max_tokens,
-                                 .context = flags.context,
-                                 .speculation = speculation(flags.speculate)});
+  const GenerationConfig config = flags.reply.finished_config();
+  config.check();
+  const Model model(flags.reply.model, flags.reply.options, show_on_terminal(interrupt.token()));
+  const std::vector<int32_t> prompt = encode_prompt(flags, model);
+  Generator generator(model, config);
   const auto print_piece = [&](std::string_view piece) {
     if (flags.json) return;
     fmt::print("{}", piece);
     std::fflush(stdout);
   };
-  const generate::Reply reply = generator.reply(prompt, print_piece, interrupt.token());
-  if (flags.json) return print_json(describe(reply, flags.sampling.options.seed));
+  const Reply reply = generator.reply(prompt, print_piece, interrupt.token());
+  if (flags.json) return print_json(describe(reply, config.seed));
   fmt::print("\n");
   std::fflush(stdout);
   fmt::print(stderr,
@@ -87,26 +69,19 @@ void run(Flags& flags) {
              reply.prompt_tokens, reply.prompt_seconds,
              static_cast<double>(reply.prompt_tokens) / std::max(reply.prompt_seconds, 1e-9), reply.ids.size(),
              reply.tokens_per_second(), name_of(reply.finish), describe_drafts(reply));
-  if (reply.finish == generate::FinishReason::kCancelled) core::fail(core::ErrorKind::kCancelled, "interrupted");
+  if (reply.finish == FinishReason::kCancelled) throw Error(ErrorKind::kCancelled, "interrupted");
 }
 
 }  // namespace
 
 void add_generate(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
+  flags->reply.config.max_tokens = 256;
   CLI::App* command = program.add_subcommand("generate", "Continue a text, or answer one prompt");
-  flags->run.add_to(*command);
-  flags->precision.add_to(*command);
   add_option(*command, "--prompt", flags->prompt, "The text; - reads standard input")->required();
   add_flag(*command, "--chat-template", flags->chat_template,
-           "Give the prompt as a user's turn in the model's template");
-  add_option(*command, "--system", flags->system, "A system message before it (implies --chat-template)");
-  add_option(*command, "--max-tokens", flags->max_tokens, "Longest reply; 0: until the model ends it")
-      ->check(at_least(0));
-  add_option(*command, "--context", flags->context, "Prompt and reply together; 0: what the model was trained for")
-      ->check(at_least(0));
-  flags->sampling.add_to(*command);
-  add_speculate_option(*command, flags->speculate);
+           "Give the prompt as a user's turn in the model's template; --system implies it");
+  flags->reply.add_to(*command);
   add_flag(*command, "--json", flags->json, "Print text, ids and timings as JSON");
   command->callback([flags] { run(*flags); });
 }

@@ -22,6 +22,7 @@ void on_interrupt(int signal) {
 Interrupt::Interrupt() {
   interrupts = 0;
   std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
   watcher_ = std::jthread([source = source_](std::stop_token ended) mutable {
     while (!ended.stop_requested()) {
       if (interrupts.load() > 0) {
@@ -35,6 +36,7 @@ Interrupt::Interrupt() {
 
 Interrupt::~Interrupt() {
   std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
 }
 
 }  // namespace salient::cli

@@ -5,8 +5,8 @@
 
 namespace salient::cli {
 
-/// Turns Ctrl-C into a stop request for as long as it lives. A second Ctrl-C before the first was answered ends the
-/// program at once.
+/// Turns Ctrl-C, or the polite request to end (SIGTERM), into a stop request for as long as it lives. A second Ctrl-C
+/// before the first was answered ends the program at once.
 class Interrupt {
  public:
   Interrupt();

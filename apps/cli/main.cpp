@@ -2,10 +2,9 @@
 
 #include <cstdio>
 #include <new>
+#include <salient/salient.hpp>
 
 #include "cli/commands.h"
-#include "core/error.h"
-#include "kernels/kernels.h"
 
 namespace {
 
@@ -20,7 +19,10 @@ int report(const char* sentence) noexcept {
 
 int run(int argc, char** argv) {
   CLI::App program("Salient makes a language model four times smaller and runs it on the machine you have.", "salient");
-  program.set_version_flag("--version", "salient " SALIENT_VERSION);
+  program.set_version_flag("--version", [] {
+    return fmt::format("salient {} ({}), kernels {}; here {}", salient::version(), salient::build_commit(),
+                       fmt::join(salient::kernel_names(), ", "), salient::active_kernel_name());
+  });
   program.require_subcommand(0, 1);  // with one required, an unknown name would be called a missing one
   program.get_formatter()->column_width(34);
   program.footer(
@@ -29,9 +31,10 @@ int run(int argc, char** argv) {
                   "which is downloaded first when it is not in the cache.\n"
                   "Every flag can be given as an environment variable too: --max-tokens is SALIENT_MAX_TOKENS.\n"
                   "SALIENT_ISA={} forces an instruction set.",
-                  fmt::join(salient::kernels::kernel_names(), "|")));
+                  fmt::join(salient::kernel_names(), "|")));
   salient::cli::add_pull(program);
   salient::cli::add_models(program);
+  salient::cli::add_devices(program);
   salient::cli::add_inspect(program);
   salient::cli::add_quantize(program);
   salient::cli::add_export(program);
@@ -39,6 +42,8 @@ int run(int argc, char** argv) {
   salient::cli::add_bench(program);
   salient::cli::add_generate(program);
   salient::cli::add_chat(program);
+  salient::cli::add_serve(program);
+  salient::cli::add_completion(program);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -56,7 +61,7 @@ int main(int argc, char** argv) {
     const int code = run(argc, argv);
     if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
     return report("standard output cannot be written");
-  } catch (const salient::core::Error& error) {
+  } catch (const salient::Error& error) {
     return report(error.what());
   } catch (const std::bad_alloc&) {
     return report("there is not enough memory");

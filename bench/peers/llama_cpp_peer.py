@@ -24,6 +24,7 @@ def check(code, what):
 def main():
     given = peer.arguments()
     log = silence()
+    load = peer.Load()
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(os.fsencode(given.model), llama_cpp.llama_model_default_params())
     if not model:
@@ -49,14 +50,20 @@ def main():
         for token in prompt[:count]:
             decode([token])
 
+    generate(1)
+    load.first_token()
+    clear()
     decode(prompt)
     clear()
     generate(4)
     clear()
     prefill = peer.seconds(lambda: decode(prompt))
-    clear()
-    generated = peer.seconds(lambda: generate(given.generate_tokens))
-    peer.answer(given.prompt_tokens / prefill, given.generate_tokens / generated)
+
+    def decode_speed():
+        clear()
+        return given.generate_tokens / peer.seconds(lambda: generate(given.generate_tokens))
+
+    peer.answer(given.prompt_tokens / prefill, peer.decode_bursts(given, decode_speed), load)
     del log
 
 

@@ -9,6 +9,7 @@ import peer
 
 def main():
     given = peer.arguments()
+    load = peer.Load()
     config = og.Config(given.model)
     threads = {"intra_op_num_threads": given.threads}
     config.overlay(json.dumps({"model": {"decoder": {"session_options": threads}}}))
@@ -37,9 +38,13 @@ def main():
         generator.generate_next_token()  # samples from the prompt's logits: runs nothing
         return peer.seconds(lambda: generate(generator, count))
 
+    decode(0)
+    load.first_token()
     prefill()
     decode(4)
-    peer.answer(given.prompt_tokens / prefill(), given.generate_tokens / decode(given.generate_tokens))
+    speed = given.prompt_tokens / prefill()
+    count = given.generate_tokens
+    peer.answer(speed, peer.decode_bursts(given, lambda: count / decode(count)), load)
 
 
 if __name__ == "__main__":

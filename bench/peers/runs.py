@@ -69,16 +69,27 @@ class Pinner:
             pass
 
 
-def run(command, cpus, log):
-    """Runs a command on these CPUs to its end. Fails with what it wrote on standard error, which goes to `log`."""
+def on_cpus(command, cpus):
+    return ["taskset", "--cpu-list", ",".join(map(str, cpus)), *map(str, command)]
+
+
+def with_cpus(cpus, changes):
+    """The environment of a program: with the CPUs it was given, which its threads' pins do not tell."""
+    return {**os.environ, "PEER_CPUS": ",".join(map(str, cpus)), **(changes or {})}
+
+
+def run(command, cpus, log, pin=True, environment=None):
+    """Runs a command on these CPUs to its end, its busy threads pinned unless it does that itself. Fails with what it
+    wrote on standard error, which goes to `log`."""
     before = os.times()
     busy_before = machine_busy_seconds()
     with tempfile.TemporaryFile("w+") as output, open(log, "w+", encoding="utf-8") as errors:
-        process = subprocess.Popen(["taskset", "--cpu-list", ",".join(map(str, cpus)), *map(str, command)],
-                                   stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+        process = subprocess.Popen(on_cpus(command, cpus), stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                                   env=with_cpus(cpus, environment))
         pinner = Pinner(process.pid, cpus)
         while process.poll() is None:
-            pinner.look()
+            if pin:
+                pinner.look()
             time.sleep(POLL_SECONDS)
         busy = machine_busy_seconds() - busy_before
         after = os.times()
@@ -91,3 +102,14 @@ def run(command, cpus, log):
     own = sum(after[:4]) - sum(before[:4])
     elapsed = after.elapsed - before.elapsed
     return Run(text, max(0.0, 100 * (busy - own) / (elapsed * os.cpu_count())))
+
+
+def load(command, cpus, environment=None):
+    """Seconds that a command takes on these CPUs, and bytes of memory at most."""
+    start = time.monotonic()
+    process = subprocess.Popen(on_cpus(command, cpus), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, env=with_cpus(cpus, environment))
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {status}")
+    return time.monotonic() - start, usage.ru_maxrss * 1024

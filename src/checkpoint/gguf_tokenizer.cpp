@@ -106,8 +106,12 @@ json make_added_token(const std::string& content, bool special) {
           {"rstrip", false},    {"single_word", false}, {"special", special}};
 }
 
-/// True for tokens that swallow the white space behind them: Phi-3's, whose files do not say so.
-bool strips_right(const GgufFile& gguf, const std::string& content, int64_t type) {
+/// True for tokens that swallow the white space behind them: those that a file of ours names, else Phi-3's, whose
+/// files do not say so.
+bool strips_right(const GgufFile& gguf, int64_t id, const std::string& content, int64_t type) {
+  if (const auto* stripping = gguf.integers(kGgufStripsRight)) {
+    return std::find(stripping->begin(), stripping->end(), id) != stripping->end();
+  }
   if (!is_sentencepiece(gguf) || gguf.string_or("general.architecture", "") != "phi3") return false;
   if (content == "<unk>" || content == "<s>" || content == "<|endoftext|>") return false;
   return is_token_type(type, GgufTokenType::kControl) || content == "</s>";
@@ -124,7 +128,7 @@ std::vector<std::pair<int64_t, json>> make_added_tokens(const GgufFile& gguf) {
     const bool special = is_token_type(type, GgufTokenType::kUnknown) || is_token_type(type, GgufTokenType::kControl);
     if (!special && !user_defined) continue;
     added.emplace_back(id, make_added_token(tokens[id], special));
-    added.back().second["rstrip"] = strips_right(gguf, tokens[id], type);
+    added.back().second["rstrip"] = strips_right(gguf, id, tokens[id], type);
   }
   return added;
 }

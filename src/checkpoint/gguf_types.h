@@ -45,6 +45,9 @@ inline constexpr std::array<std::pair<uint32_t, core::DType>, 11> kGgufTensorTyp
     {30, core::DType::kBF16},
 }};
 
+/// The ids of the tokens that swallow the white space behind them: GGUF has no word for it, so this one is ours.
+inline constexpr const char* kGgufStripsRight = "salient.tokenizer.strips_right";
+
 /// The kind of word that tokenizer.ggml.token_type calls each token.
 enum class GgufTokenType : int32_t {
   kNormal = 1,

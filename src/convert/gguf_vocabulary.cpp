@@ -86,11 +86,14 @@ class Vocabulary {
     for (size_t id = 0; id < size; ++id) tokens_.push_back(fmt::format("[PAD{}]", id));
     types_.assign(size, static_cast<int32_t>(GgufTokenType::kUnused));
     for (const auto& [text, id] : model_["vocab"].items()) put_token(text, id, GgufTokenType::kNormal);
+    std::vector<int32_t> stripping;
     for (const json& token : tokenizer_.value("added_tokens", json::array())) {
       const bool special = token.value("special", false);
       put_token(token.value("content", ""), token.value("id", json()),
                 special ? GgufTokenType::kControl : GgufTokenType::kUserDefined);
+      if (token.value("rstrip", false)) stripping.push_back(token["id"]);
     }
+    metadata_[checkpoint::kGgufStripsRight] = std::move(stripping);
   }
 
   void set_type(const std::string& text, GgufTokenType type) {

@@ -1,5 +1,14 @@
 #include "core/error.h"
 
+namespace salient {
+inline namespace v1 {
+
+Error::Error(ErrorKind kind, const std::string& sentence) : std::runtime_error(sentence), kind_(kind) {}
+Error::~Error() = default;
+
+}  // namespace v1
+}  // namespace salient
+
 namespace salient::core {
 
 const char* name_of(ErrorKind kind) {

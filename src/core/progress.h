@@ -2,23 +2,13 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
+#include <salient/progress.hpp>
 #include <string>
-#include <string_view>
 
 namespace salient::core {
 
-/// One step of long work, reported by the library and shown by the program. `unit` is what `done`
-/// counts, in the plural: "layers", "windows", "bytes".
-struct Progress {
-  std::string_view task;
-  int64_t done = 0;
-  int64_t total = 0;
-  std::string_view unit;
-  std::string_view detail;
-};
-
-using ProgressCallback = std::function<void(const Progress&)>;
+using salient::Progress;
+using salient::ProgressCallback;
 
 /// Turns reports into text: on a terminal one line redrawn in place with a bar, rate and time left; else a
 /// plain line at the start, at most every ten seconds, and at the end. Writes to standard error.

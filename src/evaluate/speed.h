@@ -26,6 +26,10 @@ struct SpeedTest {
   int64_t depth = 0;                      ///< tokens that are in the sequence before
   double bytes_per_token = 0;             ///< of weights, keys and values, read to decode one; 0 for prefill
   std::vector<double> tokens_per_second;  ///< of each repetition
+  /// What memory gave right before and right after each repetition, the fastest sweep of each: 10^9 bytes a second.
+  /// Empty for prefill.
+  std::vector<double> bandwidth_before = {};
+  std::vector<double> bandwidth_after = {};
 };
 
 /// What memory gave in the same run.
@@ -45,8 +49,9 @@ struct SpeedMeasurement {
 /// Throws invalid_input when there is nothing to measure, or the model's context cannot hold it.
 void check_speed_options(const model::DecoderSpec& spec, const SpeedOptions& options, const std::string& origin);
 
-/// Times a resident runner on random tokens. Each repetition measures memory and every test once, so that what disturbs
-/// the machine for a while disturbs all of them; a round before them that is not counted warms up.
+/// Times a resident runner on random tokens. Each repetition measures every test once, and memory before and after each
+/// that decodes, so that what disturbs the machine for a while disturbs all of them; a round before them that is not
+/// counted warms up.
 /// Throws what check_speed_options does, and cancelled.
 SpeedMeasurement measure_speed(runner::CpuRunner& runner, const SpeedOptions& options,
                                const core::ProgressCallback& progress, std::stop_token stop);

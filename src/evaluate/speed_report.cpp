@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -21,10 +22,15 @@ struct DecodingRates {
   double words_per_second;
 };
 
-DecodingRates rates_of(const SpeedTest& test, const Bandwidth& bandwidth) {
+DecodingRates rates_of(const SpeedTest& test) {
   const double tokens_per_second = statistics_of(test.tokens_per_second).mean;
-  const double rate = test.bytes_per_token * tokens_per_second / 1e9;
-  return {rate, 100 * rate / bandwidth.best(), tokens_per_second * kWordsPerToken};
+  const double gigabytes_per_token = test.bytes_per_token / 1e9;
+  std::vector<double> shares;
+  for (size_t i = 0; i < test.tokens_per_second.size(); ++i) {
+    const double bandwidth = std::max(test.bandwidth_before[i], test.bandwidth_after[i]);
+    shares.push_back(100 * gigabytes_per_token * test.tokens_per_second[i] / bandwidth);
+  }
+  return {gigabytes_per_token * tokens_per_second, median_of(shares), tokens_per_second * kWordsPerToken};
 }
 
 std::vector<std::string> make_line(const SpeedReport& report, const SpeedTest& test) {
@@ -36,7 +42,7 @@ std::vector<std::string> make_line(const SpeedReport& report, const SpeedTest& t
     line.resize(line.size() + 4, "");
     return line;
   }
-  const DecodingRates rates = rates_of(test, report.measurement.bandwidth);
+  const DecodingRates rates = rates_of(test);
   line.push_back(fmt::format("{:.1f}", test.bytes_per_token / 1e6));
   line.push_back(fmt::format("{:.1f}", rates.gigabytes_per_second));
   line.push_back(fmt::format("{:.0f} %", rates.bandwidth_percent));
@@ -55,13 +61,14 @@ std::string format_speed(const SpeedReport& report) {
          fmt::format(
              "\n{}; {} kernels; {}, {}\n"
              "t/s: mean ± standard deviation of {} repetitions on random tokens\n"
-             "of bandwidth: of the {:.1f} GB/s that the fastest of {} sweeps over {} read between the repetitions "
-             "(median {:.1f}), with as many threads, {} streams each, in pages like those of the weights\n"
+             "of bandwidth: of what the fastest sweep right before or after read, the median of the repetitions; {} "
+             "sweeps over {} gave {:.1f} GB/s at best (median {:.1f}), with as many threads, {} streams each, in pages "
+             "like those of the weights\n"
              "MB read/token: the weights once, and the keys and values of the tokens before it\n"
              "words/s: at {} words a token, which is assumed; a reader takes in {} a second\n",
              report.cpu, report.kernels, report.format, report.arithmetic,
-             report.measurement.tests.front().tokens_per_second.size(), bandwidth.best(), bandwidth.sweeps.size(),
-             core::format_bytes(static_cast<uint64_t>(bandwidth.bytes)), median_of(bandwidth.sweeps),
+             report.measurement.tests.front().tokens_per_second.size(), bandwidth.sweeps.size(),
+             core::format_bytes(static_cast<uint64_t>(bandwidth.bytes)), bandwidth.best(), median_of(bandwidth.sweeps),
              kernels::kReadStreams, kWordsPerToken, kReaderWordsPerSecond);
 }
 
@@ -92,10 +99,12 @@ nlohmann::json to_json(const SpeedReport& report) {
         {"bandwidth_bytes", bandwidth.bytes},
     };
     if (!test.prefill) {
-      const DecodingRates rates = rates_of(test, bandwidth);
+      const DecodingRates rates = rates_of(test);
       object["bytes_per_token"] = test.bytes_per_token;
       object["gigabytes_per_second"] = rates.gigabytes_per_second;
       object["bandwidth_percent"] = rates.bandwidth_percent;
+      object["bandwidth_before"] = test.bandwidth_before;
+      object["bandwidth_after"] = test.bandwidth_after;
       object["words_per_second"] = rates.words_per_second;
       object["assumed_words_per_token"] = kWordsPerToken;
       object["reader_words_per_second"] = kReaderWordsPerSecond;

@@ -8,32 +8,11 @@
 #include <string_view>
 #include <vector>
 
-#include "generate/draft_length.h"
-#include "generate/prompt_lookup.h"
-#include "generate/sampler.h"
-#include "runner/runner.h"
-#include "text/tokenizer.h"
+#include "generate/stop_strings.h"
+#include "generate/token_generator.h"
+#include "text/decode_stream.h"
 
 namespace salient::generate {
-
-/// When guessed tokens (see PromptLookup) go through the model together with the one that was chosen.
-enum class Speculation {
-  kOff,
-  kWhereFaster,  ///< as DraftLength decides
-  kAlways,       ///< wherever there is a guess, to test and to measure
-};
-
-struct GenerateOptions {
-  SamplingOptions sampling;
-  int64_t max_tokens = 0;  ///< 0: until the model ends its reply or the context is full
-  int64_t context = 0;     ///< prompt and reply together; 0: what the model was trained for
-  Speculation speculation = Speculation::kWhereFaster;
-};
-
-enum class FinishReason { kStop, kLength, kCancelled };
-
-/// "stop", "length" or "cancelled".
-const char* name_of(FinishReason reason);
 
 /// What a reply was and what it cost.
 struct Reply {
@@ -46,6 +25,7 @@ struct Reply {
   int64_t accepted_tokens = 0;  ///< drafted, and chosen when it was their turn: each saved a forward pass
   double prompt_seconds = 0;
   double generate_seconds = 0;
+  std::vector<LogProbabilities> log_probabilities;  ///< of each of `ids`, where the options ask for them
 
   /// Tokens a second after the first one, whose logits came with the prompt.
   double tokens_per_second() const;
@@ -54,38 +34,36 @@ struct Reply {
 /// Receives the reply as it grows, in pieces of whole UTF-8 characters.
 using PieceCallback = std::function<void(std::string_view piece)>;
 
-/// Writes replies, one sequence at a time. What a prompt shares with the prompt and reply before it is not computed
-/// again. Runner and tokenizer must outlive it.
-///
-/// Where it is faster, several tokens go through the model at once: the chosen one and a draft of those that may
-/// follow. Every token is still chosen from the model's own logits, with the random number of its position. While it is
-/// the one that was drafted, the logits for the next are already there; at the first that is not, the sequence is
-/// rewound. Logits do not depend on how many tokens go through together, so the reply is the same with drafts and
-/// without.
+/// Writes replies as text, one sequence at a time. Runner and tokenizer must outlive it.
 class Generator {
  public:
   Generator(runner::Runner& runner, const text::Tokenizer& tokenizer, GenerateOptions options);
 
-  /// Throws invalid_input when the prompt is empty or does not leave room for one token in the context, with both
-  /// numbers. A stop request ends the reply after the token in work.
+  /// What a prompt shares with the prompt and reply before it is not computed again. Throws as TokenGenerator::append
+  /// does. A stop request ends the reply after the token in work.
   Reply reply(std::span<const int32_t> prompt, const PieceCallback& on_piece, std::stop_token stop = {});
 
- private:
-  std::vector<float> read_prompt(std::span<const int32_t> prompt, Reply& reply, const std::stop_token& stop);
-  void start_guessing(std::span<const int32_t> prompt);
-  void learn_from(int32_t id);
-  int64_t room_for_draft(const Reply& reply) const;
-  std::vector<int32_t> make_draft(const Reply& reply) const;
-  std::vector<float> forward(int32_t id, std::span<const int32_t> draft);
+  // The same in steps.
 
-  runner::Runner& runner_;
+  /// Appends a prompt; see TokenGenerator::append.
+  bool append(std::span<const int32_t> tokens, const std::stop_token& stop = {});
+  /// The next token, and in `piece` the text that is certain with it; at the end of the reply, all that is left.
+  ChosenToken next(std::string& piece);
+  /// The same, added to a reply; returns the piece.
+  std::string next_into(Reply& reply);
+  /// See TokenGenerator::rewind. Text that was held back for a character or a stop string is forgotten.
+  void rewind(int64_t length);
+  /// Nothing while the reply goes on.
+  std::optional<FinishReason> finish() const;
+
+  TokenGenerator& tokens() { return generator_; }
+  const TokenGenerator& tokens() const { return generator_; }
+
+ private:
   const text::Tokenizer& tokenizer_;
-  GenerateOptions options_;
-  Sampler sampler_;
-  runner::Sequence sequence_;
-  std::vector<int32_t> seen_;  ///< the tokens in sequence_, but for the rest of a draft
-  PromptLookup lookup_;
-  DraftLength draft_length_;
+  TokenGenerator generator_;
+  text::DecodeStream stream_;
+  StopStrings stop_strings_;
 };
 
 }  // namespace salient::generate

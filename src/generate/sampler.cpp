@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "core/error.h"
 #include "core/math.h"
@@ -19,6 +20,23 @@ void check(const SamplingOptions& options) {
   if (options.top_k < 0) core::fail(ErrorKind::kInvalidInput, "top-k is {}, expected 0 or more", options.top_k);
   if (!(options.top_p > 0) || options.top_p > 1) {
     core::fail(ErrorKind::kInvalidInput, "top-p is {}, expected above 0 and at most 1", options.top_p);
+  }
+  if (!(options.min_p >= 0) || options.min_p > 1) {
+    core::fail(ErrorKind::kInvalidInput, "min-p is {}, expected 0 to 1", options.min_p);
+  }
+  if (!(options.repetition_penalty > 0) || options.repetition_penalty > 100) {
+    core::fail(ErrorKind::kInvalidInput, "repetition-penalty is {}, expected above 0 and at most 100",
+               options.repetition_penalty);
+  }
+  for (const auto& [name, penalty] : {std::pair("presence-penalty", options.presence_penalty),
+                                      std::pair("frequency-penalty", options.frequency_penalty)}) {
+    if (!(std::abs(penalty) <= 100)) {
+      core::fail(ErrorKind::kInvalidInput, "{} is {}, expected -100 to 100", name, penalty);
+    }
+  }
+  if (options.no_repeat_ngram_size < 0) {
+    core::fail(ErrorKind::kInvalidInput, "no-repeat-ngram-size is {}, expected 0 or more",
+               options.no_repeat_ngram_size);
   }
 }
 
@@ -44,7 +62,7 @@ int32_t Sampler::choose(std::span<const float> logits, uint64_t stream, uint64_t
   }
   if (options_.temperature == 0) return best;
   const double random = core::random_uniform(options_.seed, stream, position);
-  if (options_.top_k == 0 && options_.top_p == 1) return choose_from_all(logits, best, random);
+  if (options_.top_k == 0 && options_.top_p == 1 && options_.min_p == 0) return choose_from_all(logits, best, random);
   gather_candidates(logits, largest);
   return choose_from_candidates(random);
 }
@@ -84,11 +102,12 @@ int32_t Sampler::choose_from_all(std::span<const float> logits, int32_t best, do
   return last_possible;
 }
 
-/// Fills candidates_ with what top_k and top_p leave, most likely first.
+bool Sampler::more_likely(const Candidate& a, const Candidate& b) {
+  return a.exponent != b.exponent ? a.exponent > b.exponent : a.id < b.id;
+}
+
+/// Fills candidates_ with what top_k, top_p and min_p leave, most likely first.
 void Sampler::gather_candidates(std::span<const float> logits, float largest) {
-  const auto more_likely = [](const Candidate& a, const Candidate& b) {
-    return a.exponent != b.exponent ? a.exponent > b.exponent : a.id < b.id;
-  };
   candidates_.clear();
   for (size_t i = 0; i < logits.size(); ++i) {
     candidates_.push_back({static_cast<int32_t>(i), exponent(logits[i], largest)});
@@ -97,22 +116,27 @@ void Sampler::gather_candidates(std::span<const float> logits, float largest) {
     std::nth_element(candidates_.begin(), candidates_.begin() + options_.top_k, candidates_.end(), more_likely);
     candidates_.resize(options_.top_k);
   }
-  if (options_.top_p < 1) {
-    double total = 0;
-    for (const Candidate& candidate : candidates_) total += core::exp(candidate.exponent);
-    // All tokens below this share of what top_p may leave out fit in it together: none of them can be kept.
-    const double least = total * (1 - options_.top_p) / static_cast<double>(candidates_.size());
-    std::erase_if(candidates_, [&](const Candidate& c) { return core::exp(c.exponent) < least; });
-    std::sort(candidates_.begin(), candidates_.end(), more_likely);
-    double kept = 0;
-    size_t count = 0;
-    while (count < candidates_.size() && kept < total * options_.top_p) {
-      kept += core::exp(candidates_[count++].exponent);
-    }
-    candidates_.resize(std::max<size_t>(count, 1));
-  } else {
-    std::sort(candidates_.begin(), candidates_.end(), more_likely);
+  if (options_.top_p < 1) keep_top_p();
+  // The most likely has the exponent 0: the share of another is the power of e itself.
+  if (options_.min_p > 0) {
+    std::erase_if(candidates_, [&](const Candidate& c) { return core::exp(c.exponent) < options_.min_p; });
   }
+  std::sort(candidates_.begin(), candidates_.end(), more_likely);
+}
+
+void Sampler::keep_top_p() {
+  double total = 0;
+  for (const Candidate& candidate : candidates_) total += core::exp(candidate.exponent);
+  // All tokens below this share of what top_p may leave out fit in it together: none of them can be kept.
+  const double least = total * (1 - options_.top_p) / static_cast<double>(candidates_.size());
+  std::erase_if(candidates_, [&](const Candidate& c) { return core::exp(c.exponent) < least; });
+  std::sort(candidates_.begin(), candidates_.end(), more_likely);
+  double kept = 0;
+  size_t count = 0;
+  while (count < candidates_.size() && kept < total * options_.top_p) {
+    kept += core::exp(candidates_[count++].exponent);
+  }
+  candidates_.resize(std::max<size_t>(count, 1));
 }
 
 int32_t Sampler::choose_from_candidates(double random) const {

@@ -6,11 +6,17 @@
 
 namespace salient::generate {
 
-/// How the next token is chosen from the logits.
+/// How the next token is chosen from the logits: what changes them (see `change_logits`), then temperature, top_k,
+/// top_p and min_p, in this order and each on what the one before leaves, as transformers has them.
 struct SamplingOptions {
-  float temperature = 0.7f;  ///< 0: always the most likely token
-  int64_t top_k = 40;        ///< keep the k most likely; 0: all
-  float top_p = 0.95f;       ///< keep the most likely until their probabilities reach this; 1: all
+  float temperature = 0.7f;          ///< 0: always the most likely token
+  int64_t top_k = 40;                ///< keep the k most likely; 0: all
+  float top_p = 0.95f;               ///< keep the most likely until their probabilities reach this; 1: all
+  float min_p = 0;                   ///< keep those at least this share as likely as the most likely; 0: all
+  float repetition_penalty = 1;      ///< above 1: what stands in the text, prompt included, is less likely
+  float presence_penalty = 0;        ///< taken off a logit once the reply has the token
+  float frequency_penalty = 0;       ///< taken off a logit for each time that the reply has the token
+  int64_t no_repeat_ngram_size = 0;  ///< no n tokens stand twice in the text; 0: they may
   uint64_t seed = 0;
 };
 
@@ -32,10 +38,12 @@ class Sampler {
     int32_t id;
     float exponent;
   };
+  static bool more_likely(const Candidate& a, const Candidate& b);
   float exponent(float logit, float largest) const;
   int32_t choose_from_all(std::span<const float> logits, int32_t best, double random) const;
   int32_t choose_from_candidates(double random) const;
   void gather_candidates(std::span<const float> logits, float largest);
+  void keep_top_p();
 
   SamplingOptions options_;
   std::vector<Candidate> candidates_;  ///< most likely first

@@ -16,7 +16,6 @@ struct Avx2Vector {
   // 12 accumulators, 2 weight registers, 1 input.
   static constexpr int kDenseTokens = 6;
   static constexpr int kDenseTiles = 1;
-  static constexpr bool kHasGroupDots = false;
   static constexpr int kAttendRows = 2;
   static constexpr int kAttendBlocks = 2;
 
@@ -28,7 +27,14 @@ struct Avx2Vector {
     __m256i a;
     __m256i b;
   };
-  using Codes = Int;
+  template <int Bits>
+  struct Codes {
+    Int parts[8 / Bits];
+  };
+  template <int Bits>
+  struct Inputs {
+    __m256i parts[8 / Bits];
+  };
 
   static Float zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static Float broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -97,31 +103,39 @@ struct Avx2Vector {
   static Int int_broadcast_multiply(const uint8_t* zeros, int32_t sum) {
     const __m128i bytes = load_128(zeros);
     const __m256i factor = _mm256_set1_epi32(-sum);
-    return {_mm256_mullo_epi32(_mm256_cvtepu8_epi32(bytes), factor),
-            _mm256_mullo_epi32(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)), factor)};
+    return {_mm256_madd_epi16(_mm256_cvtepu8_epi32(bytes), factor),
+            _mm256_madd_epi16(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)), factor)};
   }
   static Float to_float(Int x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
-  static void unpack(const uint8_t* line, Codes& low, Codes& high) {
-    const __m256i mask = _mm256_set1_epi8(15);
+  template <int Bits>
+  static Codes<Bits> load_codes(const uint8_t* line) {
     const __m256i a = load_256(line);
     const __m256i b = load_256(line + 32);
-    low = {_mm256_and_si256(a, mask), _mm256_and_si256(b, mask)};
-    high = {_mm256_and_si256(_mm256_srli_epi16(a, 4), mask), _mm256_and_si256(_mm256_srli_epi16(b, 4), mask)};
-  }
-  static __m256i broadcast_four(const int8_t* values) {
-    int32_t four;
-    __builtin_memcpy(&four, values, 4);
-    return _mm256_set1_epi32(four);
-  }
-  static int32_t narrow_int8(Float integral, int8_t* out) {
-    float lanes[kLanes];
-    store(lanes, integral);
-    int32_t sum = 0;
-    for (int i = 0; i < kLanes; ++i) {
-      out[i] = static_cast<int8_t>(lanes[i]);
-      sum += out[i];
+    if constexpr (Bits == 8) {
+      return {{{a, b}}};
+    } else {
+      const __m256i mask = _mm256_set1_epi8(15);
+      return {{{_mm256_and_si256(a, mask), _mm256_and_si256(b, mask)},
+               {_mm256_and_si256(_mm256_srli_epi16(a, 4), mask), _mm256_and_si256(_mm256_srli_epi16(b, 4), mask)}}};
     }
-    return sum;
+  }
+  template <int Bits>
+  static Inputs<Bits> load_inputs(const int8_t* values) {
+    Inputs<Bits> inputs;
+    for (int part = 0; part < 8 / Bits; ++part) {
+      int32_t four;
+      __builtin_memcpy(&four, values + 4 * part, 4);
+      inputs.parts[part] = _mm256_set1_epi32(four);
+    }
+    return inputs;
+  }
+  static Int narrow_int8(Float integral, int8_t* out) {
+    const Int wide = {_mm256_cvtps_epi32(integral.a), _mm256_cvtps_epi32(integral.b)};
+    // Packing works in halves of a register: the quarters come out as 0, 2, 1, 3.
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(wide.a, wide.b), 0b11011000);
+    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+    return wide;
   }
 };
 

@@ -15,6 +15,8 @@ inline constexpr int kLanes = 16;
 inline constexpr int kReadStreams = 4;
 /// Keys of one KV page, and of one chunk of the online softmax.
 inline constexpr int kPageKeys = 64;
+/// Keys of one part of a long context: parts are computed on their own and merged in order.
+inline constexpr int kPartKeys = 8 * kPageKeys;
 /// The largest head_dim the attention kernels take; it must be a multiple of kLanes.
 inline constexpr int kMaxHeadDim = 256;
 
@@ -54,10 +56,17 @@ struct Int8Activations {
   const int32_t* sums;   ///< [tokens][groups]: sum of the group's values
 };
 
-/// One query of one head: attends the keys [first_key, end_key) of its sequence.
+/// The softmax of one query over some keys, not yet divided by its sum. Without a key, `maximum` is -infinity.
+struct AttentionPart {
+  float maximum;  ///< of the scores
+  float sum;      ///< of exp(score - maximum)
+  alignas(64) float values[kMaxHeadDim];
+};
+
+/// One query of one head: attends the keys [first_key, end_key) of its sequence, which may be none.
 struct AttentionRow {
   const float* query;  ///< head_dim values
-  float* output;       ///< head_dim values
+  AttentionPart* part;
   int64_t first_key;
   int64_t end_key;
 };
@@ -118,15 +127,17 @@ struct KernelSet {
   /// x[i] = cap * tanh(x[i] / cap), tanh(z) = 1 - 2 / (exp(2 z) + 1).
   void (*soft_cap)(float* x, int64_t size, float cap);
 
-  /// softmax(scale * q K^T) V for rows that share one kv head; a `soft_cap` above 0 bounds the scores as above. The
-  /// scale of an int8 key multiplies its dot product, that of an int8 value the key's weight for the values. Each
-  /// page's maximum, sum and weighted values are computed on their own and merged in page order (Milakov and
-  /// Gimelshein, 2018), so the result does not depend on how rows are batched.
+  /// softmax(scale * q K^T) V for rows that share one kv head, into the rows' parts; a `soft_cap` above 0 bounds the
+  /// scores as above. The scale of an int8 key multiplies its dot product, that of an int8 value the key's weight for
+  /// the values. Each page's maximum, sum and weighted values are computed on their own and merged in page order
+  /// (Milakov and Gimelshein, 2018), so a part does not depend on how rows are batched.
   using Attend = void (*)(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
                           float scale, float soft_cap);
   Attend attend_f16;
   Attend attend_f32;
   Attend attend_i8;
+  /// Merges the parts of one query, [count], in order, and divides by the sum: head_dim values. One of them has a key.
+  void (*merge_parts)(const AttentionPart* parts, int64_t count, int64_t head_dim, float* output);
 
   /// fp32 to fp16, to nearest, ties to even, bounded to the largest finite fp16.
   void (*to_half)(const float* x, int64_t size, uint16_t* out);

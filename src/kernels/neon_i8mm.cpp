@@ -9,7 +9,6 @@ namespace {
 /// NEON with the matrix products of Armv8.6: one instruction multiplies 2 rows of 8 codes with 2 tokens of 8
 /// activations, twice the work of a dot product. A lone token gains nothing from it.
 struct NeonI8mm : NeonVector {
-  static constexpr bool kHasGroupDots = true;
   static constexpr int kRowPairs = kLanes / 2;
 
   /// Codes of 8 columns: each register has two rows, one behind the other.
@@ -18,7 +17,7 @@ struct NeonI8mm : NeonVector {
   };
 
   /// Rows 2i and 2i + 1 from registers of four rows of 4 columns each.
-  static RowPairs interleave(Codes low, Codes high) {
+  static RowPairs interleave(const Four<int8x16_t>& low, const Four<int8x16_t>& high) {
     RowPairs pairs;
     const int8x16_t lows[] = {low.a, low.b, low.c, low.d};
     const int8x16_t highs[] = {high.a, high.b, high.c, high.d};
@@ -33,15 +32,13 @@ struct NeonI8mm : NeonVector {
 
   template <int Bits>
   static RowPairs load_row_pairs(const uint8_t* codes, int column) {
-    Codes low;
-    Codes high;
+    const uint8_t* line = codes + column * 2 * Bits;
+    const Codes<Bits> first = load_codes<Bits>(line);
     if constexpr (Bits == 4) {
-      unpack(codes + column * 8, low, high);
+      return interleave(first.parts[0], first.parts[1]);
     } else {
-      low = load_codes(codes + column * 16);
-      high = load_codes(codes + column * 16 + 64);
+      return interleave(first.parts[0], load_codes<Bits>(line + 64).parts[0]);
     }
-    return interleave(low, high);
   }
 
   /// Products of 2 rows and 2 tokens, in this order: row 0 with both tokens, row 1 with both tokens.

@@ -20,10 +20,8 @@ struct NeonVector {
   // 16 accumulators, 8 registers of codes, 1 of activations.
   static constexpr int kQuantizedTokens = 4;
   static constexpr int kQuantizedTiles = 1;
-  static constexpr int kLoneTokenTiles = 4;
   /// 8-bit codes are multiplied as signed numbers, code - 128.
   static constexpr int kCodeBias = 128;
-  static constexpr bool kHasGroupDots = false;
   static constexpr int kAttendRows = 2;
   static constexpr int kAttendBlocks = 2;
 
@@ -36,7 +34,16 @@ struct NeonVector {
   };
   using Float = Four<float32x4_t>;
   using Int = Four<int32x4_t>;
-  using Codes = Four<int8x16_t>;
+  /// Of a line's codes of 4 columns each, four rows in every register.
+  template <int Bits>
+  struct Codes {
+    Four<int8x16_t> parts[8 / Bits];
+  };
+  /// Not in every lane: the dot product picks four numbers of a register itself.
+  template <int Bits>
+  struct Inputs {
+    int8x8_t values;
+  };
 
   /// The same instruction for each of the four registers.
   template <typename Instruction, typename... Values>
@@ -102,8 +109,9 @@ struct NeonVector {
     return each([](float32x4_t p) { return vabsq_f32(p); }, x);
   }
   /// Not the processor's own maximum, which makes a NaN of either operand the result.
+  static float32x4_t larger(float32x4_t x, float32x4_t y) { return vbslq_f32(vcgtq_f32(x, y), x, y); }
   static Float maximum(Float x, Float y) {
-    return each([](float32x4_t p, float32x4_t q) { return vbslq_f32(vcgtq_f32(p, q), p, q); }, x, y);
+    return each([](float32x4_t p, float32x4_t q) { return larger(p, q); }, x, y);
   }
   static Float round(Float x) {
     return each([](float32x4_t p) { return vrndnq_f32(p); }, x);
@@ -122,6 +130,16 @@ struct NeonVector {
           return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(p), vcgeq_f32(q, bound)));
         },
         value, x);
+  }
+
+  static float sum_lanes(Float x) {
+    const float32x4_t four = vaddq_f32(vaddq_f32(x.a, x.c), vaddq_f32(x.b, x.d));
+    return vpadds_f32(vadd_f32(vget_low_f32(four), vget_high_f32(four)));
+  }
+  static float max_lanes(Float x) {
+    const float32x4_t four = larger(larger(x.a, x.c), larger(x.b, x.d));
+    const float32x4_t two = larger(four, vextq_f32(four, four, 2));
+    return vgetq_lane_f32(larger(two, vextq_f32(two, two, 1)), 0);
   }
 
   static Int int_broadcast(int32_t x) {
@@ -150,33 +168,42 @@ struct NeonVector {
   static Four<uint8x16_t> load_line(const uint8_t* line) {
     return {vld1q_u8(line), vld1q_u8(line + 16), vld1q_u8(line + 32), vld1q_u8(line + 48)};
   }
-  static void unpack(const uint8_t* line, Codes& low, Codes& high) {
+  template <int Bits>
+  static Codes<Bits> load_codes(const uint8_t* line) {
     const Four<uint8x16_t> bytes = load_line(line);
-    low = each([](uint8x16_t p) { return vreinterpretq_s8_u8(vandq_u8(p, vdupq_n_u8(15))); }, bytes);
-    high = each([](uint8x16_t p) { return vreinterpretq_s8_u8(vshrq_n_u8(p, 4)); }, bytes);
+    if constexpr (Bits == 8) {
+      return {{each([](uint8x16_t p) { return vreinterpretq_s8_u8(veorq_u8(p, vdupq_n_u8(128))); }, bytes)}};
+    } else {
+      return {{each([](uint8x16_t p) { return vreinterpretq_s8_u8(vandq_u8(p, vdupq_n_u8(15))); }, bytes),
+               each([](uint8x16_t p) { return vreinterpretq_s8_u8(vshrq_n_u8(p, 4)); }, bytes)}};
+    }
   }
-  static Int accumulate(Int sum, Codes low, Codes high, const int8_t* values) {
-    const int8x8_t eight = vld1_s8(values);
-    return each([eight](int32x4_t s, int8x16_t l,
-                        int8x16_t h) { return vdotq_lane_s32(vdotq_lane_s32(s, l, eight, 0), h, eight, 1); },
-                sum, low, high);
+  template <int Bits>
+  static Inputs<Bits> load_inputs(const int8_t* values) {
+    if constexpr (Bits == 4) {
+      return {vld1_s8(values)};
+    } else {
+      int32_t four;
+      __builtin_memcpy(&four, values, 4);
+      return {vreinterpret_s8_s32(vdup_n_s32(four))};
+    }
   }
-  static Codes load_codes(const uint8_t* line) {
-    return each([](uint8x16_t p) { return vreinterpretq_s8_u8(veorq_u8(p, vdupq_n_u8(128))); }, load_line(line));
+  template <int Bits>
+  static Int accumulate(Int sum, const Codes<Bits>& codes, const Inputs<Bits>& inputs) {
+    const int8x8_t values = inputs.values;
+    sum = each([values](int32x4_t s, int8x16_t p) { return vdotq_lane_s32(s, p, values, 0); }, sum, codes.parts[0]);
+    if constexpr (Bits == 8)
+      return sum;
+    else
+      return each([values](int32x4_t s, int8x16_t p) { return vdotq_lane_s32(s, p, values, 1); }, sum, codes.parts[1]);
   }
-  static Int accumulate(Int sum, Codes codes, const int8_t* values) {
-    int32_t four;
-    __builtin_memcpy(&four, values, 4);
-    const int8x16_t all = vreinterpretq_s8_s32(vdupq_n_s32(four));
-    return each([all](int32x4_t s, int8x16_t p) { return vdotq_s32(s, p, all); }, sum, codes);
-  }
-  static int32_t narrow_int8(Float integral, int8_t* out) {
+  static Int narrow_int8(Float integral, int8_t* out) {
     const Int wide = each([](float32x4_t p) { return vcvtq_s32_f32(p); }, integral);
     const int16x8_t low = vcombine_s16(vmovn_s32(wide.a), vmovn_s32(wide.b));
     const int16x8_t high = vcombine_s16(vmovn_s32(wide.c), vmovn_s32(wide.d));
     const int8x16_t bytes = vcombine_s8(vmovn_s16(low), vmovn_s16(high));
     vst1q_s8(out, bytes);
-    return vaddlvq_s8(bytes);
+    return wide;
   }
 };
 

@@ -175,12 +175,9 @@ void soft_cap(float* x, int64_t size, float cap) {
   for (int64_t i = 0; i < size; ++i) x[i] = capped(x[i], cap);
 }
 
-/// Maximum, sum of weights and weighted sum of values over some keys; `values` has head_dim entries.
-struct PartialSoftmax {
-  float maximum = -std::numeric_limits<float>::infinity();
-  float sum = 0.0f;
-  float values[kMaxHeadDim] = {};
-};
+AttentionPart no_part() {
+  return {-std::numeric_limits<float>::infinity(), 0.0f, {}};
+}
 
 /// What the numbers of a page's key or value are multiplied with: int8 numbers have a scale each.
 template <typename Number>
@@ -194,9 +191,9 @@ float scale_of(const int8_t* numbers, int64_t head_dim, int key) {
 
 /// One page on its own. Keys are first scored, one a lane, then weighted.
 template <typename Number>
-PartialSoftmax attend_page(const AttentionRow& row, const Number* keys, const Number* values, int64_t page_start,
-                           int64_t head_dim, float scale, float cap) {
-  PartialSoftmax part;
+AttentionPart attend_page(const AttentionRow& row, const Number* keys, const Number* values, int64_t page_start,
+                          int64_t head_dim, float scale, float cap) {
+  AttentionPart part = no_part();
   float scores[kPageKeys];
   for (int key = 0; key < kPageKeys; ++key) {
     const Number* block = keys + key / kLanes * kLanes * head_dim;
@@ -224,7 +221,8 @@ PartialSoftmax attend_page(const AttentionRow& row, const Number* keys, const Nu
   return part;
 }
 
-void merge(PartialSoftmax& total, const PartialSoftmax& part, int64_t head_dim) {
+void merge(const AttentionPart& part, int64_t head_dim, AttentionPart& total) {
+  if (part.maximum == -std::numeric_limits<float>::infinity()) return;
   const float maximum = part.maximum > total.maximum ? part.maximum : total.maximum;
   const float old_weight = core::exp(total.maximum - maximum);
   const float new_weight = core::exp(part.maximum - maximum);
@@ -239,16 +237,22 @@ template <typename Number>
 void attend(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim, float scale,
             float cap) {
   for (const AttentionRow* row = rows; row < rows + row_count; ++row) {
-    PartialSoftmax total;
+    *row->part = no_part();
     for (int64_t page = row->first_key / kPageKeys; page * kPageKeys < row->end_key; ++page) {
       const auto* numbers = reinterpret_cast<const Number*>(cache.pages[page]);
-      merge(total,
-            attend_page(*row, numbers + cache.key_offset, numbers + cache.value_offset, page * kPageKeys, head_dim,
+      merge(attend_page(*row, numbers + cache.key_offset, numbers + cache.value_offset, page * kPageKeys, head_dim,
                         scale, cap),
-            head_dim);
+            head_dim, *row->part);
     }
-    for (int64_t d = 0; d < head_dim; ++d) row->output[d] = total.values[d] / total.sum;
   }
+}
+
+void merge_parts(const AttentionPart* parts, int64_t count, int64_t head_dim, float* output) {
+  const AttentionPart* end = parts + count;
+  while (parts->maximum == -std::numeric_limits<float>::infinity()) ++parts;
+  AttentionPart total = *parts;
+  while (++parts < end) merge(*parts, head_dim, total);
+  for (int64_t d = 0; d < head_dim; ++d) output[d] = total.values[d] / total.sum;
 }
 
 void to_half(const float* x, int64_t size, uint16_t* out) {
@@ -314,6 +318,7 @@ const KernelSet kScalarKernels = {
     .attend_f16 = attend<Half>,
     .attend_f32 = attend<float>,
     .attend_i8 = attend<int8_t>,
+    .merge_parts = merge_parts,
     .to_half = to_half,
     .add = add,
     .maximum = maximum,

@@ -3,12 +3,14 @@
 #include <type_traits>
 
 #include "kernels/vector_kernels.h"
+#include "kernels/vector_statistics.h"
 
 namespace salient::kernels {
 
 /// The attention kernel over a vector type V, as in vector_kernels.h, and over how keys and values are stored: Fp32,
 /// Fp16 or Int8 of VectorKernels. Up to V::kAttendRows rows share each load of keys and values; a row's own sums do not
-/// depend on which rows it shares them with.
+/// depend on which rows it shares them with. A page of one head is too short for the processor to see a stream in it,
+/// so each is asked for while the one before is computed with.
 template <typename V, typename Number>
 struct VectorAttention {
   using Float = typename V::Float;
@@ -17,22 +19,21 @@ struct VectorAttention {
   static constexpr int kBlocks = kPageKeys / kLanes;
   static constexpr bool kHasScales = std::is_same_v<Stored, int8_t>;
 
-  /// The running softmax of one row over the pages so far.
-  struct Running {
-    float maximum;
-    float sum;
-    float values[kMaxHeadDim];
-  };
-
   /// Scales of the keys or values of a page, 16 of them from `key` on.
   static Float load_scales(const Stored* numbers, int64_t head_dim, int key) {
     return V::load_half(reinterpret_cast<const uint16_t*>(numbers + kPageKeys * head_dim) + key);
   }
 
-  /// Dot products of Rows queries with V::kAttendBlocks blocks of keys, scaled.
+  /// Asks for what is `next` in turn, as far behind its start as `offset` is behind that of what is read now.
+  static void prefetch(const Stored* next, int64_t offset, int64_t count) {
+    constexpr int64_t kLineNumbers = 64 / sizeof(Stored);
+    for (int64_t i = 0; i < count; i += kLineNumbers) __builtin_prefetch(next + offset + i);
+  }
+
+  /// Dot products of Rows queries with V::kAttendBlocks blocks of keys, scaled. Asks for the values meanwhile.
   template <int Rows>
-  static void score(const AttentionRow* rows, const Stored* keys, int64_t head_dim, float scale, float soft_cap,
-                    float (*scores)[kPageKeys]) {
+  static void score(const AttentionRow* rows, const Stored* keys, const Stored* values, int64_t head_dim, float scale,
+                    float soft_cap, float (*scores)[kPageKeys]) {
     for (int block = 0; block < kBlocks; block += V::kAttendBlocks) {
       Float dots[Rows][V::kAttendBlocks];
       for (int r = 0; r < Rows; ++r) {
@@ -40,6 +41,7 @@ struct VectorAttention {
       }
       const Stored* block_keys = keys + block * kLanes * head_dim;
       for (int64_t d = 0; d < head_dim; ++d) {
+        prefetch(values, (block * head_dim + V::kAttendBlocks * d) * kLanes, V::kAttendBlocks * kLanes);
         Float k[V::kAttendBlocks];
         for (int b = 0; b < V::kAttendBlocks; ++b) k[b] = Number::load(block_keys + (b * head_dim + d) * kLanes);
         for (int r = 0; r < Rows; ++r) {
@@ -59,16 +61,15 @@ struct VectorAttention {
     }
   }
 
-  /// Hides the keys a row may not see, turns its scores into weights and merges maximum and sum into `running`.
-  /// `old_weight` and `new_weight` are the factors its values must be merged with; a row that sees none of the page
-  /// gets weights of 0 and keeps what it has.
-  static void weigh(const AttentionRow& row, int64_t page_start, float* scores, Running& running, float& old_weight,
-                    float& new_weight) {
-    const bool sees_page = row.first_key < page_start + kPageKeys && row.end_key > page_start;
-    if (!sees_page) {
-      for (int key = 0; key < kPageKeys; ++key) scores[key] = 0.0f;
-      return;
-    }
+  /// How the values so far and those of a page are weighted when they are merged.
+  struct Merge {
+    float old_weight = 0.0f;
+    float new_weight = 0.0f;
+    bool sees_page = false;
+  };
+
+  /// Hides the keys a row may not see, and gives the largest score of the others.
+  static float mask(const AttentionRow& row, int64_t page_start, float* scores) {
     const bool sees_all = row.first_key <= page_start && row.end_key >= page_start + kPageKeys;
     if (!sees_all) {
       for (int key = 0; key < kPageKeys; ++key) {
@@ -76,20 +77,46 @@ struct VectorAttention {
         if (position < row.first_key || position >= row.end_key) scores[key] = -__builtin_inff();
       }
     }
-    const float page_maximum = Common::maximum(scores, kPageKeys);
-    Float sums = V::zero();
-    for (int key = 0; key < kPageKeys; key += kLanes) {
-      const Float weights = Common::exp(V::subtract(V::load(scores + key), V::broadcast(page_maximum)));
-      V::store(scores + key, weights);
-      sums = V::add(sums, weights);
+    return Common::maximum(scores, kPageKeys);
+  }
+
+  /// Turns the scores of all rows into weights, and merges maxima and sums into the rows' parts. A row that sees none
+  /// of the page gets weights of 0 and keeps what it has. One vector holds the factors of all rows.
+  template <int Rows>
+  static void weigh(const AttentionRow* rows, int64_t page_start, float (*scores)[kPageKeys], Merge* merges) {
+    static_assert(2 * Rows <= kLanes);
+    float page_maximum[Rows] = {};
+    alignas(64) float factors[kLanes] = {};
+    for (int r = 0; r < Rows; ++r) {
+      const int64_t first = rows[r].first_key > page_start ? rows[r].first_key : page_start;
+      const int64_t end = rows[r].end_key < page_start + kPageKeys ? rows[r].end_key : page_start + kPageKeys;
+      merges[r].sees_page = first < end;
+      if (!merges[r].sees_page) continue;
+      page_maximum[r] = mask(rows[r], page_start, scores[r]);
+      AttentionPart& part = *rows[r].part;
+      const float maximum = page_maximum[r] > part.maximum ? page_maximum[r] : part.maximum;
+      factors[r] = part.maximum - maximum;
+      factors[Rows + r] = page_maximum[r] - maximum;
+      part.maximum = maximum;
     }
-    const float maximum = page_maximum > running.maximum ? page_maximum : running.maximum;
-    float factors[kLanes] = {running.maximum - maximum, page_maximum - maximum};
     V::store(factors, Common::exp(V::load(factors)));
-    old_weight = factors[0];
-    new_weight = factors[1];
-    running.maximum = maximum;
-    running.sum = __builtin_fmaf(running.sum, old_weight, Common::sum_lanes(sums) * new_weight);
+    for (int r = 0; r < Rows; ++r) {
+      Float sums = V::zero();
+      for (int key = 0; key < kPageKeys; key += kLanes) {
+        if (!merges[r].sees_page) {
+          V::store(scores[r] + key, V::zero());
+          continue;
+        }
+        const Float weights = Common::exp(V::subtract(V::load(scores[r] + key), V::broadcast(page_maximum[r])));
+        V::store(scores[r] + key, weights);
+        sums = V::add(sums, weights);
+      }
+      if (!merges[r].sees_page) continue;
+      merges[r].old_weight = factors[r];
+      merges[r].new_weight = factors[Rows + r];
+      float& sum = rows[r].part->sum;
+      sum = __builtin_fmaf(sum, merges[r].old_weight, Common::sum_lanes(sums) * merges[r].new_weight);
+    }
   }
 
   /// Turns weights of keys into those of their values' numbers.
@@ -99,15 +126,17 @@ struct VectorAttention {
     }
   }
 
-  /// Weighted values of the page for Rows rows, merged into their running values.
+  /// Weighted values of the page's first `keys` keys, behind which no weight is above 0, for Rows rows, merged into
+  /// those of their parts. Asks for the next page's keys meanwhile.
   template <int Rows, int Blocks>
-  static void add_values(const float (*weights)[kPageKeys], const Stored* values, int64_t head_dim, int64_t first,
-                         const float* old_weights, const float* new_weights, const bool* sees, Running* running) {
+  static void add_values(const AttentionRow* rows, const float (*weights)[kPageKeys], const Merge* merges, int64_t keys,
+                         const Stored* values, const Stored* next_keys, int64_t head_dim, int64_t first) {
     Float sums[Rows][Blocks];
     for (int r = 0; r < Rows; ++r) {
       for (int b = 0; b < Blocks; ++b) sums[r][b] = V::zero();
     }
-    for (int key = 0; key < kPageKeys; ++key) {
+    for (int64_t key = 0; key < keys; ++key) {
+      prefetch(next_keys, key * head_dim + first, Blocks * kLanes);
       Float v[Blocks];
       for (int b = 0; b < Blocks; ++b) v[b] = Number::load(values + key * head_dim + first + b * kLanes);
       for (int r = 0; r < Rows; ++r) {
@@ -116,11 +145,11 @@ struct VectorAttention {
       }
     }
     for (int r = 0; r < Rows; ++r) {
-      if (!sees[r]) continue;
+      if (!merges[r].sees_page) continue;
       for (int b = 0; b < Blocks; ++b) {
-        float* total = running[r].values + first + b * kLanes;
-        const Float part = V::multiply(sums[r][b], V::broadcast(new_weights[r]));
-        V::store(total, V::fma(V::load(total), V::broadcast(old_weights[r]), part));
+        float* total = rows[r].part->values + first + b * kLanes;
+        const Float part = V::multiply(sums[r][b], V::broadcast(merges[r].new_weight));
+        V::store(total, V::fma(V::load(total), V::broadcast(merges[r].old_weight), part));
       }
     }
   }
@@ -128,43 +157,47 @@ struct VectorAttention {
   template <int Rows>
   static void attend_rows(const AttentionRow* rows, const AttentionCache& cache, int64_t head_dim, float scale,
                           float soft_cap) {
-    Running running[Rows];
     int64_t first_key = rows[0].first_key;
     int64_t end_key = rows[0].end_key;
     for (int r = 0; r < Rows; ++r) {
       first_key = rows[r].first_key < first_key ? rows[r].first_key : first_key;
       end_key = rows[r].end_key > end_key ? rows[r].end_key : end_key;
-      running[r].maximum = -__builtin_inff();
-      running[r].sum = 0.0f;
-      for (int64_t d = 0; d < head_dim; ++d) running[r].values[d] = 0.0f;
+      rows[r].part->maximum = -__builtin_inff();
+      rows[r].part->sum = 0.0f;
+      for (int64_t d = 0; d < head_dim; d += kLanes) V::store(rows[r].part->values + d, V::zero());
     }
     for (int64_t page = first_key / kPageKeys; page * kPageKeys < end_key; ++page) {
-      float weights[Rows][kPageKeys];
-      float old_weights[Rows];
-      float new_weights[Rows];
-      bool sees[Rows];
+      alignas(64) float weights[Rows][kPageKeys];
+      Merge merges[Rows];
       const auto* numbers = reinterpret_cast<const Stored*>(cache.pages[page]);
       const Stored* values = numbers + cache.value_offset;
-      score<Rows>(rows, numbers + cache.key_offset, head_dim, scale, soft_cap, weights);
-      for (int r = 0; r < Rows; ++r) {
-        const int64_t start = page * kPageKeys;
-        sees[r] = rows[r].first_key < start + kPageKeys && rows[r].end_key > start;
-        weigh(rows[r], start, weights[r], running[r], old_weights[r], new_weights[r]);
-        if constexpr (kHasScales) scale_weights(values, head_dim, weights[r]);
+      const bool is_last = (page + 1) * kPageKeys >= end_key;
+      const int64_t keys = is_last ? end_key - page * kPageKeys : kPageKeys;
+      const auto* next_numbers = reinterpret_cast<const Stored*>(cache.pages[is_last ? page : page + 1]);
+      const Stored* next_keys = next_numbers + cache.key_offset;
+      score<Rows>(rows, numbers + cache.key_offset, values, head_dim, scale, soft_cap, weights);
+      weigh<Rows>(rows, page * kPageKeys, weights, merges);
+      if constexpr (kHasScales) {
+        for (int r = 0; r < Rows; ++r) scale_weights(values, head_dim, weights[r]);
       }
       int64_t d = 0;
       for (; d + V::kAttendBlocks * kLanes <= head_dim; d += V::kAttendBlocks * kLanes) {
-        add_values<Rows, V::kAttendBlocks>(weights, values, head_dim, d, old_weights, new_weights, sees, running);
+        add_values<Rows, V::kAttendBlocks>(rows, weights, merges, keys, values, next_keys, head_dim, d);
       }
       for (; d < head_dim; d += kLanes) {
-        add_values<Rows, 1>(weights, values, head_dim, d, old_weights, new_weights, sees, running);
+        add_values<Rows, 1>(rows, weights, merges, keys, values, next_keys, head_dim, d);
       }
     }
-    for (int r = 0; r < Rows; ++r) {
-      for (int64_t d = 0; d < head_dim; d += kLanes) {
-        V::store(rows[r].output + d, V::divide(V::load(running[r].values + d), V::broadcast(running[r].sum)));
-      }
+  }
+
+  /// `row_count` rows, of which there are 1 to Rows.
+  template <int Rows>
+  static void attend_rest(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
+                          float scale, float soft_cap) {
+    if constexpr (Rows > 1) {
+      if (row_count < Rows) return attend_rest<Rows - 1>(rows, row_count, cache, head_dim, scale, soft_cap);
     }
+    attend_rows<Rows>(rows, cache, head_dim, scale, soft_cap);
   }
 
   static void attend(const AttentionRow* rows, int64_t row_count, const AttentionCache& cache, int64_t head_dim,
@@ -172,14 +205,41 @@ struct VectorAttention {
     for (; row_count >= V::kAttendRows; rows += V::kAttendRows, row_count -= V::kAttendRows) {
       attend_rows<V::kAttendRows>(rows, cache, head_dim, scale, soft_cap);
     }
-    for (; row_count > 0; ++rows, --row_count) attend_rows<1>(rows, cache, head_dim, scale, soft_cap);
+    if (row_count > 0) attend_rest<V::kAttendRows - 1>(rows, row_count, cache, head_dim, scale, soft_cap);
   }
 };
+
+/// Merges what VectorAttention computed of parts of a context.
+template <typename V>
+void merge_attention_parts(const AttentionPart* parts, int64_t count, int64_t head_dim, float* output) {
+  const AttentionPart* end = parts + count;
+  while (parts->maximum == -__builtin_inff()) ++parts;
+  float maximum = parts->maximum;
+  float sum = parts->sum;
+  const float* values = parts->values;
+  while (++parts < end) {
+    if (parts->maximum == -__builtin_inff()) continue;
+    const float larger = parts->maximum > maximum ? parts->maximum : maximum;
+    alignas(64) float weights[kLanes] = {maximum - larger, parts->maximum - larger};
+    V::store(weights, VectorKernels<V>::exp(V::load(weights)));
+    maximum = larger;
+    sum = __builtin_fmaf(sum, weights[0], parts->sum * weights[1]);
+    for (int64_t d = 0; d < head_dim; d += kLanes) {
+      const auto added = V::multiply(V::load(parts->values + d), V::broadcast(weights[1]));
+      V::store(output + d, V::fma(V::load(values + d), V::broadcast(weights[0]), added));
+    }
+    values = output;
+  }
+  for (int64_t d = 0; d < head_dim; d += kLanes) {
+    V::store(output + d, V::divide(V::load(values + d), V::broadcast(sum)));
+  }
+}
 
 /// The set of kernels of one vector type.
 template <typename V>
 constexpr KernelSet make_kernel_set(const char* name) {
   using K = VectorKernels<V>;
+  using Statistics = VectorStatistics<V>;
   return {
       .name = name,
       .multiply_f32 = K::template multiply_dense<typename K::Fp32>,
@@ -198,12 +258,13 @@ constexpr KernelSet make_kernel_set(const char* name) {
       .attend_f16 = VectorAttention<V, typename K::Fp16>::attend,
       .attend_f32 = VectorAttention<V, typename K::Fp32>::attend,
       .attend_i8 = VectorAttention<V, typename K::Int8>::attend,
+      .merge_parts = merge_attention_parts<V>,
       .to_half = K::to_half,
       .add = K::add,
       .maximum = K::maximum,
-      .sum_exp = K::sum_exp,
-      .divergence = K::divergence,
-      .sum_words = K::sum_words,
+      .sum_exp = Statistics::sum_exp,
+      .divergence = Statistics::divergence,
+      .sum_words = Statistics::sum_words,
   };
 }
 

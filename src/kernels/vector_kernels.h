@@ -11,14 +11,16 @@
 ///     load_bfloat16, load_int8, add, subtract, multiply, divide,
 ///     fma(a, b, c) = a * b + c, negate, absolute, maximum (b where a is not above it), round (ties to even),
 ///     power_of_two (2^n of an integral n), zero_below(value, x, limit) = value where x >= limit, else 0;
-///   Int: 16 int32 lanes, with int_broadcast(x), int_broadcast_multiply(zeros, sum) = -zeros[lane] * sum, add_int,
-///     to_float, load_int, sum_int(x), the sum of its lanes modulo 2^32;
-///   Codes: the codes of 4 columns, with unpack(line, low, high) for 4 bits, load_codes(line) for 8 bits, and
-///     accumulate(sum, low, high, values) = sum + products with the line's 8 activations, and
-///     accumulate(sum, codes, values) = sum + products of (code - kCodeBias) with the line's 4 activations;
-///   kHasGroupDots, and where it is true a group_dots of its own for several tokens, as the one below;
-///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns their sum;
-///   the register blocking: kDenseTokens, kDenseTiles, kQuantizedTokens, kQuantizedTiles, kLoneTokenTiles, kAttendRows,
+///   Int: 16 int32 lanes, with int_broadcast(x), int_broadcast_multiply(zeros, sum) = -zeros[lane] * sum of
+///     a |sum| that fits int16 (256 activations of 127 do), add_int, to_float, load_int, sum_int(x), the sum of its
+///     lanes modulo 2^32;
+///   Codes<Bits>: a line of codes, with load_codes<Bits>(line); Inputs<Bits>: its 8 (4 bits) or 4 (8 bits)
+///     activations in every lane, with load_inputs<Bits>(values); accumulate(sum, codes, inputs) = sum + products of
+///     the codes, 8-bit ones less kCodeBias, with the activations;
+///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns them as Int;
+///   where instructions serve it better than memory, sum_lanes(Float) in the order of the one below, and
+///   max_lanes(Float); where they multiply several tokens at once, group_dots of its own for those, as the one below;
+///   the register blocking: kDenseTokens, kDenseTiles, kQuantizedTokens, kQuantizedTiles, kAttendRows,
 ///     kAttendBlocks.
 /// Nothing here may call an inline function of the standard library: the linker could keep the copy compiled with
 /// these instructions for everyone.
@@ -31,6 +33,13 @@ struct VectorKernels {
   /// Columns summed before a weight panel is revisited for the next tokens: 1,024 columns of four fp32 tiles are
   /// 256 KiB, half of a small L2 cache.
   static constexpr int64_t kColumnBlock = 1024;
+
+  /// A lone token streams through weights in memory: the processor's own prefetcher stops at the end of every page, and
+  /// follows too closely.
+  static void prefetch(const void* weights) {
+    constexpr int64_t kAhead = 4096;
+    __builtin_prefetch(static_cast<const uint8_t*>(weights) + kAhead);
+  }
 
   // Partial vectors: `count` lanes of memory, the others set to `fill` or left alone.
 
@@ -49,6 +58,7 @@ struct VectorKernels {
   }
 
   static float sum_lanes(Float value) {
+    if constexpr (requires { V::sum_lanes(value); }) return V::sum_lanes(value);
     float lanes[kLanes];
     V::store(lanes, value);
     for (int half = kLanes / 2; half > 0; half /= 2) {
@@ -58,6 +68,7 @@ struct VectorKernels {
   }
 
   static float max_lanes(Float value) {
+    if constexpr (requires { V::max_lanes(value); }) return V::max_lanes(value);
     float lanes[kLanes];
     V::store(lanes, value);
     float largest = lanes[0];
@@ -110,7 +121,11 @@ struct VectorKernels {
     }
     for (int64_t column = begin; column < end; ++column) {
       Float w[Tiles];
-      for (int i = 0; i < Tiles; ++i) w[i] = Weight::load(data + (i * weights.columns + column) * kLanes);
+      for (int i = 0; i < Tiles; ++i) {
+        const auto* stored = data + (i * weights.columns + column) * kLanes;
+        if constexpr (Tokens == 1) prefetch(stored);
+        w[i] = Weight::load(stored);
+      }
       for (int t = 0; t < Tokens; ++t) {
         const Float input = V::broadcast(x[t * x_stride + column]);
         for (int i = 0; i < Tiles; ++i) sums[t][i] = V::fma(input, w[i], sums[t][i]);
@@ -141,59 +156,73 @@ struct VectorKernels {
     }
   }
 
+  /// Tiles tiles at a time, then one by one, the columns in blocks of `block`.
+  template <typename Weight, int Tokens, int Tiles>
+  static void dense_tiles(const DenseTiles& weights, int64_t first_tile, int64_t end_tile, int64_t block,
+                          const float* x, int64_t x_stride, int64_t tokens, bool accumulate, float* y,
+                          int64_t y_stride) {
+    int64_t tile = first_tile;
+    for (; tile + Tiles <= end_tile; tile += Tiles) {
+      for (int64_t begin = 0; begin == 0 || begin < weights.columns; begin += block) {
+        const int64_t end = begin + block < weights.columns ? begin + block : weights.columns;
+        dense_tokens<Weight, Tokens, Tiles>(weights, tile, begin, end, x, x_stride, tokens, accumulate || begin > 0, y,
+                                            y_stride);
+      }
+    }
+    if constexpr (Tiles > 1) {
+      dense_tiles<Weight, Tokens, 1>(weights, tile, end_tile, block, x, x_stride, tokens, accumulate, y, y_stride);
+    }
+  }
+
+  /// A lone token needs no second visit to a panel, so its columns are summed in one go; one tile more than a single
+  /// one keeps its multiply-adds from waiting for each other.
   template <typename Weight>
   static void multiply_dense(const DenseTiles& weights, int64_t first_tile, int64_t end_tile, const float* x,
                              int64_t x_stride, int64_t tokens, bool accumulate, float* y, int64_t y_stride) {
-    // A lone token needs no second visit to the panel, so its columns are summed in one go.
-    const int64_t block = tokens == 1 ? weights.columns : kColumnBlock;
-    int64_t tile = first_tile;
-    while (tile < end_tile) {
-      const bool wide = tile + V::kDenseTiles <= end_tile;
-      for (int64_t begin = 0; begin == 0 || begin < weights.columns; begin += block) {
-        const int64_t end = begin + block < weights.columns ? begin + block : weights.columns;
-        const bool add = accumulate || begin > 0;
-        if (wide) {
-          dense_tokens<Weight, V::kDenseTokens, V::kDenseTiles>(weights, tile, begin, end, x, x_stride, tokens, add, y,
-                                                                y_stride);
-        } else {
-          dense_tokens<Weight, V::kDenseTokens, 1>(weights, tile, begin, end, x, x_stride, tokens, add, y, y_stride);
-        }
-      }
-      tile += wide ? V::kDenseTiles : 1;
+    if (tokens == 1) {
+      dense_tiles<Weight, 1, 2>(weights, first_tile, end_tile, weights.columns, x, x_stride, tokens, accumulate, y,
+                                y_stride);
+    } else {
+      dense_tiles<Weight, V::kDenseTokens, V::kDenseTiles>(weights, first_tile, end_tile, kColumnBlock, x, x_stride,
+                                                           tokens, accumulate, y, y_stride);
     }
   }
 
   // Quantized matrices.
 
-  static constexpr int kPrefetchBytes = 2048;
+  /// Adds the products of one line of a group for Tokens x Tiles.
+  template <int Bits, int Tokens, int Tiles>
+  static void add_line(const uint8_t* const* codes, int line, const int8_t* values, int64_t columns,
+                       typename V::Int (*dots)[Tiles]) {
+    typename V::template Codes<Bits> line_codes[Tiles];
+    for (int i = 0; i < Tiles; ++i) {
+      if constexpr (Tokens == 1) prefetch(codes[i] + line * 64);
+      line_codes[i] = V::template load_codes<Bits>(codes[i] + line * 64);
+    }
+    for (int t = 0; t < Tokens; ++t) {
+      const auto inputs = V::template load_inputs<Bits>(values + t * columns + line * (32 / Bits));
+      for (int i = 0; i < Tiles; ++i) dots[t][i] = V::accumulate(dots[t][i], line_codes[i], inputs);
+    }
+  }
 
   /// The integer sums of one group for Tokens x Tiles, exact.
   template <int Bits, int Tokens, int Tiles>
   static void group_dots(const uint8_t* const* codes, int group_size, const int8_t* values, int64_t columns,
                          typename V::Int (*dots)[Tiles]) {
     const int lines = group_size * Bits / 32;
-    constexpr int kColumns = 32 / Bits;
-    for (int line = 0; line < lines; ++line) {
-      for (int i = 0; i < Tiles; ++i) {
-        // A lone token streams through memory: each tile is a stream of its own, which the processor's prefetcher
-        // would leave at the end of every page.
-        if constexpr (Tokens == 1) __builtin_prefetch(codes[i] + line * 64 + kPrefetchBytes);
-        typename V::Codes low;
-        typename V::Codes high;
-        if constexpr (Bits == 4) {
-          V::unpack(codes[i] + line * 64, low, high);
-        } else {
-          low = V::load_codes(codes[i] + line * 64);
-        }
-        for (int t = 0; t < Tokens; ++t) {
-          const int8_t* line_values = values + t * columns + line * kColumns;
-          if constexpr (Bits == 4) {
-            dots[t][i] = V::accumulate(dots[t][i], low, high, line_values);
-          } else {
-            dots[t][i] = V::accumulate(dots[t][i], low, line_values);
-          }
-        }
+    if constexpr (Tokens > 1 && requires { V::template group_dots<Bits, Tokens, Tiles>; }) {
+      V::template group_dots<Bits, Tokens, Tiles>(codes, group_size, values, columns, dots);
+    } else if constexpr (Tokens > 1) {
+      for (int line = 0; line < lines; ++line) add_line<Bits, Tokens, Tiles>(codes, line, values, columns, dots);
+    } else {
+      // Few sums: two chains of them, or each product would wait for the one before.
+      typename V::Int odd[1][Tiles];
+      for (int i = 0; i < Tiles; ++i) odd[0][i] = V::int_broadcast(0);
+      for (int line = 0; line < lines; line += 2) {
+        add_line<Bits, 1, Tiles>(codes, line, values, columns, dots);
+        add_line<Bits, 1, Tiles>(codes, line + 1, values, columns, odd);
       }
+      for (int i = 0; i < Tiles; ++i) dots[0][i] = V::add_int(dots[0][i], odd[0][i]);
     }
   }
 
@@ -233,12 +262,9 @@ struct VectorKernels {
           }
         }
       }
-      const int8_t* values = x.values + token * weights.columns + group * weights.group_size;
-      if constexpr (V::kHasGroupDots && Tokens > 1) {
-        V::template group_dots<Bits, Tokens, Tiles>(codes, weights.group_size, values, weights.columns, dots);
-      } else {
-        group_dots<Bits, Tokens, Tiles>(codes, weights.group_size, values, weights.columns, dots);
-      }
+      group_dots<Bits, Tokens, Tiles>(codes, weights.group_size,
+                                      x.values + token * weights.columns + group * weights.group_size, weights.columns,
+                                      dots);
       for (int i = 0; i < Tiles; ++i) {
         const int64_t index = ((tile + i) * groups + group) * kLanes;
         const Float weight_scales = load_numbers<Half>(weights.scales, index);
@@ -286,14 +312,13 @@ struct VectorKernels {
     }
   }
 
-  /// A lone token is bound by memory: more tiles are more streams to read from at once. Several tokens are bound by
-  /// arithmetic: the block that keeps all its sums in registers is best.
+  /// A lone token is bound by memory, which is read fastest as one stream from begin to end. Several tokens are bound
+  /// by arithmetic: the block that keeps all its sums in registers is best.
   template <int Bits, bool Offsets, bool Half>
   static void quantized_rows(const QuantizedTiles& weights, int64_t first_tile, int64_t end_tile,
                              const Int8Activations& x, int64_t tokens, float* y, int64_t y_stride) {
     if (tokens == 1) {
-      quantized_tiles<Bits, Offsets, Half, 1, V::kLoneTokenTiles>(weights, first_tile, end_tile, x, tokens, y,
-                                                                  y_stride);
+      quantized_tiles<Bits, Offsets, Half, 1, 1>(weights, first_tile, end_tile, x, tokens, y, y_stride);
     } else {
       quantized_tiles<Bits, Offsets, Half, V::kQuantizedTokens, V::kQuantizedTiles>(weights, first_tile, end_tile, x,
                                                                                     tokens, y, y_stride);
@@ -319,12 +344,13 @@ struct VectorKernels {
       }
       const float largest = max_lanes(magnitudes);
       const Float inverse = V::broadcast(largest > 0.0f ? 127.0f / largest : 0.0f);
-      int32_t sum = 0;
+      typename V::Int sum = V::int_broadcast(0);
       for (int i = 0; i < group_size; i += kLanes) {
-        sum += V::narrow_int8(V::round(V::multiply(V::load(inputs + i), inverse)), values + group * group_size + i);
+        const Float rounded = V::round(V::multiply(V::load(inputs + i), inverse));
+        sum = V::add_int(sum, V::narrow_int8(rounded, values + group * group_size + i));
       }
       scales[group] = largest / 127.0f;
-      sums[group] = sum;
+      sums[group] = static_cast<int32_t>(V::sum_int(sum));
     }
   }
 
@@ -445,38 +471,6 @@ struct VectorKernels {
       largest = V::maximum(load_first(x + i, size - i, x[0]), largest);
     }
     return max_lanes(largest);
-  }
-
-  static float sum_exp(const float* x, int64_t size, float shift) {
-    const float nothing = -__builtin_inff();
-    Float sums = V::zero();
-    for (int64_t i = 0; i < size; i += kLanes) {
-      sums = V::add(sums, exp(V::subtract(load_first(x + i, size - i, nothing), V::broadcast(shift))));
-    }
-    return sum_lanes(sums);
-  }
-
-  static float divergence(const float* p, float p_log_sum, const float* q, float q_log_sum, int64_t size) {
-    constexpr float kNothing = -1e30f;  // finite, so that 0 * (p - q) stays 0
-    Float sums = V::zero();
-    for (int64_t i = 0; i < size; i += kLanes) {
-      const Float p_log = V::subtract(load_first(p + i, size - i, kNothing), V::broadcast(p_log_sum));
-      const Float q_log = V::subtract(load_first(q + i, size - i, kNothing), V::broadcast(q_log_sum));
-      sums = V::fma(exp(p_log), V::subtract(p_log, q_log), sums);
-    }
-    return sum_lanes(sums);
-  }
-
-  static uint32_t sum_words(const uint32_t* words, int64_t count) {
-    const int64_t quarter = count / kReadStreams;
-    typename V::Int sums[kReadStreams];
-    for (auto& sum : sums) sum = V::int_broadcast(0);
-    for (int64_t i = 0; i < quarter; i += kLanes) {
-      for (int stream = 0; stream < kReadStreams; ++stream) {
-        sums[stream] = V::add_int(sums[stream], V::load_int(words + stream * quarter + i));
-      }
-    }
-    return V::sum_int(V::add_int(V::add_int(sums[0], sums[1]), V::add_int(sums[2], sums[3])));
   }
 };
 

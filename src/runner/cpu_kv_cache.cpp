@@ -49,15 +49,8 @@ void store_head(const float* key, const float* value, int64_t head_dim, int64_t 
 CpuKvCache::CpuKvCache(int64_t layers, int64_t kv_heads, int64_t head_dim, core::DType dtype)
     : layers_(layers), kv_heads_(kv_heads), head_dim_(head_dim), dtype_(dtype) {}
 
-int32_t CpuKvCache::allocate() {
-  if (free_.empty()) {
-    free_.reserve(pages_.size() + 1);  // so that release cannot fail
-    pages_.emplace_back(kernels::kPageKeys * bytes_per_token());
-    return static_cast<int32_t>(pages_.size() - 1);
-  }
-  const int32_t page = free_.back();
-  free_.pop_back();
-  return page;
+void CpuKvCache::copy_page(int32_t from, int32_t to) {
+  std::copy_n(pages_[from].data(), kernels::kPageKeys * bytes_per_token(), pages_[to].data());
 }
 
 void CpuKvCache::store(std::byte* page, int64_t layer, int64_t position_in_page, const float* key, const float* value) {

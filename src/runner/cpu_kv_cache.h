@@ -2,9 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
-#include "core/buffer.h"
+#include "core/arena.h"
 #include "core/dtype.h"
 #include "kernels/kernels.h"
 #include "runner/sequence.h"
@@ -22,8 +23,6 @@ class CpuKvCache : public PagePool {
   /// What a token takes of a page.
   int64_t bytes_per_token() const { return layers_ * kv_heads_ * 2 * numbers_per_token() * number_bytes(); }
   int64_t page_tokens() const override { return kernels::kPageKeys; }
-  int32_t allocate() override;
-  void release(int32_t page) noexcept override { free_.push_back(page); }
 
   std::byte* page(int32_t id) { return pages_[id].data(); }
   /// Where the keys of a layer's head start in a page, in numbers; its values follow.
@@ -37,6 +36,10 @@ class CpuKvCache : public PagePool {
   /// Stores one token's key and value of all heads of a layer, kv_heads * head_dim fp32 numbers each.
   void store(std::byte* page, int64_t layer, int64_t position_in_page, const float* key, const float* value);
 
+ protected:
+  void add_page() override { pages_.push_back(arena_.allocate<std::byte>(kernels::kPageKeys * bytes_per_token())); }
+  void copy_page(int32_t from, int32_t to) override;
+
  private:
   int64_t number_bytes() const { return core::info_of(dtype_).block_bytes; }
   /// The numbers of a key, or value; its fp16 scale counts as the int8 numbers whose room it takes.
@@ -48,8 +51,8 @@ class CpuKvCache : public PagePool {
   int64_t kv_heads_;
   int64_t head_dim_;
   core::DType dtype_;
-  std::vector<core::Buffer<std::byte>> pages_;
-  std::vector<int32_t> free_;
+  core::Arena arena_{size_t{8} << 20};
+  std::vector<std::span<std::byte>> pages_;
 };
 
 }  // namespace salient::runner

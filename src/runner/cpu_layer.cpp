@@ -6,24 +6,25 @@ namespace salient::runner {
 
 namespace {
 
-std::optional<CpuLinear> pack_gate(const core::LinearWeights& gate, Activations activations, core::ThreadPool& pool) {
+std::optional<CpuLinear> pack_gate(const core::LinearWeights& gate, Activations activations, core::ThreadPool& pool,
+                                   core::Arena& arena) {
   if (gate.out_features() == 0) return std::nullopt;
-  return CpuLinear(gate, activations, pool);
+  return CpuLinear(gate, activations, pool, arena);
 }
 
 }  // namespace
 
 CpuLayer::CpuLayer(const model::DecoderLayer& layer, const model::LayerAttention& attention_kind,
-                   Activations activations, core::ThreadPool& pool)
+                   Activations activations, core::ThreadPool& pool, core::Arena& arena)
     : attention(attention_kind),
       norms(layer.norms),
-      query(layer.query, activations, pool),
-      key(layer.key, activations, pool),
-      value(layer.value, activations, pool),
-      output(layer.output, activations, pool),
-      gate(pack_gate(layer.gate, activations, pool)),
-      up(layer.up, activations, pool),
-      down(layer.down, activations, pool) {}
+      query(layer.query, activations, pool, arena),
+      key(layer.key, activations, pool, arena),
+      value(layer.value, activations, pool, arena),
+      output(layer.output, activations, pool, arena),
+      gate(pack_gate(layer.gate, activations, pool, arena)),
+      up(layer.up, activations, pool, arena),
+      down(layer.down, activations, pool, arena) {}
 
 int64_t CpuLayer::packed_bytes() const {
   int64_t bytes = gate ? gate->packed_bytes() : 0;
@@ -36,7 +37,7 @@ int64_t CpuLayer::packed_bytes() const {
 }
 
 LayerExecutor::LayerExecutor(const model::DecoderSpec& spec, core::ThreadPool& pool)
-    : spec_(spec), pool_(pool), stage_(pool) {
+    : spec_(spec), pool_(pool), stage_(pool), attention_(spec, pool) {
   for (const model::Rope& rope : spec.ropes) {
     const auto& extended = rope.has_regimes() ? rope.long_frequencies : rope.frequencies;
     ropes_.push_back({model::RopeTable(rope.frequencies, rope.magnitude), model::RopeTable(extended, rope.magnitude)});
@@ -79,7 +80,7 @@ void LayerExecutor::run(const CpuLayer& layer, CpuKvCache& cache, int64_t cache_
               {&layer.key, key_.data(), spec_.kv_size()},
               {&layer.value, value_.data(), spec_.kv_size()}});
   turn_and_store(layer, cache, cache_layer, slices);
-  attend(layer.attention, cache, cache_layer, slices);
+  attention_.run(layer.attention, cache, cache_layer, slices, query_.data(), attended_.data());
   observe(LinearInput::kOutput, attended_, spec_.query_size());
   stage_.run(attended_.data(), tokens, {{&layer.output, projected_.data(), spec_.hidden_size}});
   normalize(projected_.data(), layer.norms.post_attention, tokens, projected_.data());
@@ -143,37 +144,6 @@ void LayerExecutor::turn_and_store(const CpuLayer& layer, CpuKvCache& cache, int
         cache.store(slice.pages[position / kernels::kPageKeys], cache_layer, position % kernels::kPageKeys, key,
                     &value_[row * spec_.kv_size()]);
       }
-    });
-  }
-}
-
-void LayerExecutor::attend(const model::LayerAttention& attention, const CpuKvCache& cache, int64_t cache_layer,
-                           std::span<const BatchSlice> slices) {
-  // A work item is one kv head and the queries of up to kItemTokens tokens that share it.
-  constexpr int64_t kItemTokens = 8;
-  const int64_t group = spec_.heads / spec_.kv_heads;
-  const kernels::KernelSet& kernels = kernels::active_kernels();
-  const auto attend = cache.dtype() == core::DType::kI8    ? kernels.attend_i8
-                      : cache.dtype() == core::DType::kF16 ? kernels.attend_f16
-                                                           : kernels.attend_f32;
-  for (const BatchSlice& slice : slices) {
-    const int64_t blocks = (slice.tokens + kItemTokens - 1) / kItemTokens;
-    pool_.each(blocks * spec_.kv_heads, [&](int64_t item) {
-      // The last tokens see the most keys: they are handed out first, so that no thread ends with a large item.
-      const int64_t block = blocks - 1 - item / spec_.kv_heads;
-      const int64_t kv_head = item % spec_.kv_heads;
-      std::vector<kernels::AttentionRow> rows;
-      for (int64_t i = block * kItemTokens; i < std::min((block + 1) * kItemTokens, slice.tokens); ++i) {
-        const int64_t end_key = slice.first_position + i + 1;
-        const int64_t first_key = attention.window > 0 ? std::max<int64_t>(end_key - attention.window, 0) : 0;
-        for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-          const int64_t offset = (slice.first_row + i) * spec_.query_size() + head * spec_.head_dim;
-          rows.push_back({&query_[offset], &attended_[offset], first_key, end_key});
-        }
-      }
-      const kernels::AttentionCache view{slice.pages.data(), cache.key_offset(cache_layer, kv_head),
-                                         cache.value_offset(cache_layer, kv_head)};
-      attend(rows.data(), std::ssize(rows), view, spec_.head_dim, spec_.attention_scale, spec_.attention_soft_cap);
     });
   }
 }

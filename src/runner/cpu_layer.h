@@ -9,15 +9,16 @@
 #include "core/thread_pool.h"
 #include "model/decoder.h"
 #include "model/rope_table.h"
+#include "runner/cpu_attention.h"
 #include "runner/cpu_kv_cache.h"
 #include "runner/cpu_linear.h"
 
 namespace salient::runner {
 
-/// One decoder layer packed for the CPU.
+/// One decoder layer packed for the CPU, in memory of an arena, which must outlive it.
 struct CpuLayer {
   CpuLayer(const model::DecoderLayer& layer, const model::LayerAttention& attention_kind, Activations activations,
-           core::ThreadPool& pool);
+           core::ThreadPool& pool, core::Arena& arena);
 
   model::LayerAttention attention;
   model::LayerNorms norms;
@@ -38,15 +39,6 @@ enum class LinearInput { kAttention, kOutput, kMlp, kDown };
 
 /// Sees the input of linears while a layer runs: [tokens, width] fp32.
 using LinearObserver = std::function<void(LinearInput place, const float* x, int64_t tokens, int64_t width)>;
-
-/// Consecutive tokens of one sequence inside a batch.
-struct BatchSlice {
-  int64_t first_row;  ///< of the batch's hidden states
-  int64_t tokens;
-  int64_t first_position;  ///< in the sequence
-  bool long_rope;          ///< whether the sequence turns by the long frequencies
-  std::vector<std::byte*> pages;
-};
 
 /// The forward pass of a layer, with the buffers it needs.
 class LayerExecutor {
@@ -73,8 +65,6 @@ class LayerExecutor {
   void normalize(const float* x, const model::Norm& norm, int64_t tokens, float* out);
   void turn_and_store(const CpuLayer& layer, CpuKvCache& cache, int64_t cache_layer,
                       std::span<const BatchSlice> slices);
-  void attend(const model::LayerAttention& attention, const CpuKvCache& cache, int64_t cache_layer,
-              std::span<const BatchSlice> slices);
   void activate(const CpuLayer& layer, int64_t tokens);
   void add_to_hidden(int64_t tokens, float* hidden);
 
@@ -82,6 +72,7 @@ class LayerExecutor {
   core::ThreadPool& pool_;
   std::vector<RopeTables> ropes_;
   LinearStage stage_;
+  AttentionStage attention_;
   int64_t reserved_tokens_ = 0;
   core::Buffer<float> normed_;     ///< [tokens, hidden_size]
   core::Buffer<float> query_;      ///< [tokens, heads * head_dim]

@@ -10,13 +10,14 @@ namespace salient::runner {
 using core::DType;
 using kernels::kLanes;
 
-CpuLinear::CpuLinear(const core::LinearWeights& weights, Activations activations, core::ThreadPool& pool)
+CpuLinear::CpuLinear(const core::LinearWeights& weights, Activations activations, core::ThreadPool& pool,
+                     core::Arena& arena)
     : out_features_(weights.out_features()), in_features_(weights.in_features()), bias_(weights.bias) {
   const core::QuantizedMatrix* quantized = weights.quantized();
   if (quantized && activations == Activations::kInt8) {
-    pack_quantized(*quantized, pool);
+    pack_quantized(*quantized, pool, arena);
   } else {
-    pack_dense(weights, quantized ? DType::kF32 : std::get<core::DenseMatrix>(weights.matrix).dtype, pool);
+    pack_dense(weights, quantized ? DType::kF32 : std::get<core::DenseMatrix>(weights.matrix).dtype, pool, arena);
   }
 }
 
@@ -25,10 +26,11 @@ int64_t CpuLinear::packed_bytes() const {
                               bias_.size() * sizeof(float));
 }
 
-void CpuLinear::pack_dense(const core::LinearWeights& weights, DType dtype, core::ThreadPool& pool) {
+void CpuLinear::pack_dense(const core::LinearWeights& weights, DType dtype, core::ThreadPool& pool,
+                           core::Arena& arena) {
   dense_dtype_ = dtype;
   const int64_t element_bytes = core::info_of(dtype).block_bytes;
-  weights_ = core::Buffer<std::byte>(tiles() * in_features_ * kLanes * element_bytes);
+  weights_ = arena.allocate<std::byte>(tiles() * in_features_ * kLanes * element_bytes);
   pool.split(tiles(), [&](int64_t begin, int64_t end) {
     std::vector<float> rows(kLanes * in_features_);
     for (int64_t tile = begin; tile < end; ++tile) {
@@ -89,7 +91,7 @@ int64_t block_tiles(int64_t columns) {
 
 }  // namespace
 
-void CpuLinear::pack_quantized(const core::QuantizedMatrix& weights, core::ThreadPool& pool) {
+void CpuLinear::pack_quantized(const core::QuantizedMatrix& weights, core::ThreadPool& pool, core::Arena& arena) {
   if ((weights.bits != 4 && weights.bits != 8) || weights.group_size % 16 != 0 || weights.group_size > 256) {
     core::fail(
         core::ErrorKind::kUnsupported,
@@ -103,12 +105,12 @@ void CpuLinear::pack_quantized(const core::QuantizedMatrix& weights, core::Threa
   half_numbers_ = weights.half_numbers;
   const int64_t values = tiles() * (in_features_ / group_size_) * kLanes;
   const int64_t number_bytes = half_numbers_ ? sizeof(uint16_t) : sizeof(float);
-  weights_ = core::Buffer<std::byte>(tiles() * in_features_ * kLanes * bits_ / 8);
-  scales_ = core::Buffer<std::byte>(values * number_bytes);
+  weights_ = arena.allocate<std::byte>(tiles() * in_features_ * kLanes * bits_ / 8);
+  scales_ = arena.allocate<std::byte>(values * number_bytes);
   if (first_row.offsets.empty()) {
-    zeros_ = core::Buffer<uint8_t>(values);
+    zeros_ = arena.allocate<uint8_t>(values);
   } else {
-    offsets_ = core::Buffer<std::byte>(values * number_bytes);
+    offsets_ = arena.allocate<std::byte>(values * number_bytes);
   }
   const int64_t step = block_tiles(in_features_);
   pool.each((tiles() + step - 1) / step, [&](int64_t block) {
@@ -206,23 +208,43 @@ void LinearStage::run(const float* x, int64_t tokens, std::span<const Output> ou
     });
     if (linear.group_size() > 0 && !rounded_already) round(x, tokens, linear);
   }
-  const auto multiply = [&](int64_t begin, int64_t end) {
-    int64_t offset = 0;
-    for (const Output& output : outputs) {
-      const int64_t count = output.linear->tiles();
-      const int64_t first = std::clamp(begin - offset, int64_t{0}, count);
-      const int64_t last = std::clamp(end - offset, int64_t{0}, count);
-      offset += count;
-      if (first >= last) continue;
-      const auto rounded =
-          std::find_if(rounded_.begin(), rounded_.end(), [&](const Rounded& r) { return r.serves(*output.linear); });
-      output.linear->multiply(first, last, x, rounded == rounded_.end() ? kernels::Int8Activations{} : rounded->view,
-                              tokens, output.y, output.y_stride);
+  // Work is shared out as blocks of tokens and four tiles, which the kernels take at a time: tiles alone may be too few
+  // to share evenly. A thread on its own reads the weights once for all tokens.
+  constexpr int64_t kGrainTiles = 4;
+  const int64_t block_tokens = pool_.size() > 1 ? 256 : tokens;
+  const int64_t grains = (tiles + kGrainTiles - 1) / kGrainTiles;
+  const int64_t blocks = (tokens + block_tokens - 1) / block_tokens;
+  pool_.split(blocks * grains, [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t block = begin / grains;
+      const int64_t block_end = std::min(end, (block + 1) * grains);
+      const int64_t token = block * block_tokens;
+      multiply(x, token, std::min(block_tokens, tokens - token), outputs, (begin - block * grains) * kGrainTiles,
+               (block_end - block * grains) * kGrainTiles);
+      begin = block_end;
     }
-  };
-  // The kernels take up to four tiles at a time.
-  constexpr int64_t kGrain = 4;
-  pool_.split(tiles, multiply, kGrain);
+  });
+}
+
+void LinearStage::multiply(const float* x, int64_t first_token, int64_t tokens, std::span<const Output> outputs,
+                           int64_t first_tile, int64_t end_tile) const {
+  int64_t offset = 0;
+  for (const Output& output : outputs) {
+    const CpuLinear& linear = *output.linear;
+    const int64_t first = std::clamp(first_tile - offset, int64_t{0}, linear.tiles());
+    const int64_t last = std::clamp(end_tile - offset, int64_t{0}, linear.tiles());
+    offset += linear.tiles();
+    if (first >= last) continue;
+    kernels::Int8Activations rounded{};
+    if (linear.group_size() > 0) {
+      const auto found = std::find_if(rounded_.begin(), rounded_.end(), [&](auto& r) { return r.serves(linear); });
+      const int64_t groups = linear.in_features() / linear.group_size();
+      rounded = {found->view.values + first_token * linear.in_features(), found->view.scales + first_token * groups,
+                 found->view.sums + first_token * groups};
+    }
+    linear.multiply(first, last, x + first_token * linear.in_features(), rounded, tokens,
+                    output.y + first_token * output.y_stride, output.y_stride);
+  }
 }
 
 }  // namespace salient::runner

@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/arena.h"
 #include "core/buffer.h"
 #include "core/tensor.h"
 #include "core/thread_pool.h"
@@ -17,10 +18,10 @@ namespace salient::runner {
 /// measuring what int8 activations cost).
 enum class Activations { kInt8, kFp32 };
 
-/// A linear layer packed for the kernels.
+/// A linear layer packed for the kernels, in memory of an arena, which must outlive it.
 class CpuLinear {
  public:
-  CpuLinear(const core::LinearWeights& weights, Activations activations, core::ThreadPool& pool);
+  CpuLinear(const core::LinearWeights& weights, Activations activations, core::ThreadPool& pool, core::Arena& arena);
 
   int64_t out_features() const { return out_features_; }
   int64_t in_features() const { return in_features_; }
@@ -37,8 +38,8 @@ class CpuLinear {
                 int64_t tokens, float* y, int64_t y_stride) const;
 
  private:
-  void pack_dense(const core::LinearWeights& weights, core::DType dtype, core::ThreadPool& pool);
-  void pack_quantized(const core::QuantizedMatrix& weights, core::ThreadPool& pool);
+  void pack_dense(const core::LinearWeights& weights, core::DType dtype, core::ThreadPool& pool, core::Arena& arena);
+  void pack_quantized(const core::QuantizedMatrix& weights, core::ThreadPool& pool, core::Arena& arena);
   void pack_tiles(const core::QuantizedTensor& rows, int64_t first_tile);
 
   int64_t out_features_;
@@ -46,11 +47,11 @@ class CpuLinear {
   int group_size_ = 0;
   int bits_ = 0;
   core::DType dense_dtype_ = core::DType::kF32;
-  core::Buffer<std::byte> weights_;  ///< dense tiles, or codes
-  bool half_numbers_ = false;        ///< scales and offsets are fp16, else fp32
-  core::Buffer<std::byte> scales_;
-  core::Buffer<uint8_t> zeros_;
-  core::Buffer<std::byte> offsets_;
+  std::span<std::byte> weights_;  ///< dense tiles, or codes
+  bool half_numbers_ = false;     ///< scales and offsets are fp16, else fp32
+  std::span<std::byte> scales_;
+  std::span<uint8_t> zeros_;
+  std::span<std::byte> offsets_;
   std::vector<int32_t> column_input_;
   std::vector<float> bias_;
 };
@@ -88,6 +89,9 @@ class LinearStage {
   };
 
   void round(const float* x, int64_t tokens, const CpuLinear& linear);
+  /// Some tokens through some of the tiles of all outputs, counted one output after the other.
+  void multiply(const float* x, int64_t first_token, int64_t tokens, std::span<const Output> outputs,
+                int64_t first_tile, int64_t end_tile) const;
 
   core::ThreadPool& pool_;
   std::vector<Rounded> rounded_;

@@ -30,14 +30,16 @@ CpuRunner::CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::Thread
   // The largest matrix comes first, while the least memory is taken.
   pack_head();
   for (int64_t i = 0; i < spec().layers; ++i) {
-    layers_.push_back(std::make_shared<CpuLayer>(decoder_->layer(i), spec().attention[i], options_.activations, pool_));
+    layers_.push_back(
+        std::make_shared<CpuLayer>(decoder_->layer(i), spec().attention[i], options_.activations, pool_, arena_));
     decoder_->checkpoint().release_pages();
     if (options_.progress) options_.progress({"loading", i + 1, spec().layers, "layers", {}});
   }
 }
 
 void CpuRunner::pack_head() {
-  head_.emplace(rounded_head_ ? round_head(*decoder_, *rounded_head_) : decoder_->head(), options_.activations, pool_);
+  head_.emplace(rounded_head_ ? round_head(*decoder_, *rounded_head_) : decoder_->head(), options_.activations, pool_,
+                arena_);
   decoder_->checkpoint().release_pages();
 }
 
@@ -71,7 +73,14 @@ void CpuRunner::embed(std::span<const int32_t> tokens, float* out) const {
 
 std::shared_ptr<const CpuLayer> CpuRunner::layer(int64_t index) {
   if (!layers_.empty()) return layers_[index];
-  return std::make_shared<CpuLayer>(decoder_->layer(index), spec().attention[index], options_.activations, pool_);
+  struct Streamed {
+    core::Arena arena;
+    std::optional<CpuLayer> layer;
+  };
+  const auto streamed = std::make_shared<Streamed>();
+  streamed->layer.emplace(decoder_->layer(index), spec().attention[index], options_.activations, pool_,
+                          streamed->arena);
+  return {streamed, &*streamed->layer};
 }
 
 BatchSlice CpuRunner::make_slice(const Sequence& sequence, int64_t first_row, int64_t first_position, int64_t tokens) {

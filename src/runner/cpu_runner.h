@@ -99,6 +99,7 @@ class CpuRunner : public Runner {
   core::LinearWeights embeddings_;
   model::Norm final_norm_;
   std::optional<HeadGroups> rounded_head_;
+  core::Arena arena_;  ///< of the head, and of resident layers
   std::optional<CpuLinear> head_;
   std::vector<std::shared_ptr<const CpuLayer>> layers_;  ///< empty when streamed
   std::shared_ptr<CpuKvCache> cache_;

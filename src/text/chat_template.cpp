@@ -1,5 +1,6 @@
 #include "text/chat_template.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -27,6 +28,15 @@ std::string find_source(const nlohmann::json& config) {
     if (entry.is_object() && text_of(entry, "name") == "default") return text_of(entry, "template");
   }
   return {};
+}
+
+/// Throws invalid_input, calling the text `what`, when it is no JSON array of objects.
+ordered_json parse_array(const char* what, std::string_view text) {
+  ordered_json array = ordered_json::parse(text, nullptr, false);
+  const bool objects = array.is_array() && std::all_of(array.begin(), array.end(),
+                                                       [](const ordered_json& item) { return item.is_object(); });
+  if (!objects) core::fail(core::ErrorKind::kInvalidInput, "{}: expected a JSON array of objects", what);
+  return array;
 }
 
 }  // namespace
@@ -58,7 +68,19 @@ std::string ChatTemplate::render(const std::vector<Message>& messages, bool add_
     context["messages"].push_back({{"role", message.role}, {"content", message.content}});
   }
   context["add_generation_prompt"] = add_generation_prompt;
-  const std::string context_json = context.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return render_context(context.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+}
+
+std::string ChatTemplate::render_json(std::string_view messages, std::string_view tools,
+                                      bool add_generation_prompt) const {
+  ordered_json context = ordered_json::parse(variables_json_);
+  context["messages"] = parse_array("messages", messages);
+  if (!tools.empty()) context["tools"] = parse_array("tools", tools);
+  context["add_generation_prompt"] = add_generation_prompt;
+  return render_context(context.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+}
+
+std::string ChatTemplate::render_context(const std::string& context_json) const {
   salient_text text{};
   salient_text error{};
   if (!salient_template_render(source_.data(), source_.size(), context_json.data(), context_json.size(), &text,

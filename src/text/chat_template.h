@@ -27,8 +27,13 @@ class ChatTemplate {
 
   /// The prompt text. It already holds the special tokens it needs: encode it without adding any.
   std::string render(const std::vector<Message>& messages, bool add_generation_prompt) const;
+  /// The same from JSON: an array of messages with any fields, and an array of tools or an empty text, which is None.
+  /// Throws invalid_input when a text is no such array.
+  std::string render_json(std::string_view messages, std::string_view tools, bool add_generation_prompt) const;
 
  private:
+  std::string render_context(const std::string& context_json) const;
+
   std::string origin_;
   std::string source_;
   std::string variables_json_;  ///< those that are the same in every conversation

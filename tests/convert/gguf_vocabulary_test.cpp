@@ -78,6 +78,19 @@ TEST_F(GgufVocabulary, OfPiecesKeepsSpacesBytesAndTheTokenBeforeTexts) {
   }
 }
 
+TEST_F(GgufVocabulary, KeepsWhichTokensSwallowWhiteSpace) {
+  for (const char* name : {"llama", "phi3"}) {
+    architecture = name;
+    for (const bool strips : {false, true}) {
+      json tokenizer = json::parse(tests::sentencepiece_tokenizer());
+      for (json& token : tokenizer["added_tokens"]) token["rstrip"] = strips;
+      const text::Tokenizer original(tokenizer.dump(), "x");
+      const text::Tokenizer written = rewrite(with_tokenizer(tokenizer.dump()), spec_of(288));
+      EXPECT_EQ(written.encode("a</s>  b", false), original.encode("a</s>  b", false)) << name << strips;
+    }
+  }
+}
+
 TEST_F(GgufVocabulary, NamesSpecialTokensAndEnds) {
   checkpoint::Checkpoint source = with_tokenizer(tests::sentencepiece_tokenizer());
   source.tokenizer_config = {{"bos_token", {{"content", "<s>"}}}, {"unk_token", "<unk>"}, {"chat_template", "{{ x }}"}};

@@ -111,6 +111,19 @@ TEST(Sampler, TopPKeepsManyTokensOfAFlatDistribution) {
   EXPECT_EQ(counts.rbegin()->first, 49) << "the lowest ids among equals";
 }
 
+TEST(Sampler, MinPKeepsWhatIsAtLeastThatShareAsLikelyAsTheMostLikely) {
+  const std::vector<float> logits = logits_of({0.5, 0.3, 0.1, 0.06, 0.04});
+  expect_distribution(counts_of({.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0.19f}, logits, 20000),
+                      {0.5 / 0.9, 0.3 / 0.9, 0.1 / 0.9, 0, 0}, 20000);
+  // After top_p, and on the distribution that the temperature makes: 0.25, 0.09, 0.01 ... of which 0.09 is 0.36.
+  expect_distribution(counts_of({.temperature = 0.5f, .top_k = 0, .top_p = 1, .min_p = 0.35f}, logits, 20000),
+                      {0.25 / 0.34, 0.09 / 0.34, 0, 0, 0}, 20000);
+  expect_distribution(counts_of({.temperature = 1, .top_k = 0, .top_p = 0.7f, .min_p = 0.01f}, logits, 20000),
+                      {0.5 / 0.8, 0.3 / 0.8, 0, 0, 0}, 20000);
+  expect_distribution(counts_of({.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 1}, logits, 100), {1, 0, 0, 0, 0},
+                      100);
+}
+
 TEST(Sampler, AChoiceDependsOnStreamAndPositionOnly) {
   const std::vector<float> flat(1000, 0.0f);
   for (const float top_p : {1.0f, 0.9f}) {
@@ -177,6 +190,12 @@ TEST(Sampler, RefusesOptionsOutOfRange) {
   EXPECT_EQ(refusal_of({.top_k = -1}), "top-k is -1, expected 0 or more");
   EXPECT_EQ(refusal_of({.top_p = 0}), "top-p is 0, expected above 0 and at most 1");
   EXPECT_EQ(refusal_of({.top_p = 1.5f}), "top-p is 1.5, expected above 0 and at most 1");
+  EXPECT_EQ(refusal_of({.min_p = -0.1f}), "min-p is -0.1, expected 0 to 1");
+  EXPECT_EQ(refusal_of({.min_p = kNan}), "min-p is nan, expected 0 to 1");
+  EXPECT_EQ(refusal_of({.repetition_penalty = 0}), "repetition-penalty is 0, expected above 0 and at most 100");
+  EXPECT_EQ(refusal_of({.presence_penalty = kInfinity}), "presence-penalty is inf, expected -100 to 100");
+  EXPECT_EQ(refusal_of({.frequency_penalty = -101}), "frequency-penalty is -101, expected -100 to 100");
+  EXPECT_EQ(refusal_of({.no_repeat_ngram_size = -1}), "no-repeat-ngram-size is -1, expected 0 or more");
   EXPECT_EQ(refusal_of({.top_p = kNan}), "top-p is nan, expected above 0 and at most 1");
 }
 

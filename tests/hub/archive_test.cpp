@@ -26,7 +26,7 @@ class ArchiveTest : public testing::Test {
       return "done";
     } catch (const core::Error& error) {
       EXPECT_TRUE(fs::is_empty(path_.parent_path()));
-      return std::string(name_of(error.kind())) + ": " + error.what();
+      return std::string(core::name_of(error.kind())) + ": " + error.what();
     }
   }
   std::string extract(const std::string& bytes, const std::string& member, const std::string& sha256 = {}) {

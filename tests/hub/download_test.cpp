@@ -33,7 +33,7 @@ class DownloadTest : public testing::Test {
       download(url, path_, sha256, progress, {.first_wait = 0ms, .stop = stop});
       return "done";
     } catch (const core::Error& error) {
-      return std::string(name_of(error.kind())) + ": " + error.what();
+      return std::string(core::name_of(error.kind())) + ": " + error.what();
     }
   }
   static std::string content_of(const fs::path& path) {

@@ -20,7 +20,7 @@ std::string select(std::initializer_list<const char*> paths, const std::string& 
     for (const RemoteFile& file : selection.files) text += " " + file.path;
     return text;
   } catch (const core::Error& error) {
-    return std::string(name_of(error.kind())) + ": " + error.what();
+    return std::string(core::name_of(error.kind())) + ": " + error.what();
   }
 }
 

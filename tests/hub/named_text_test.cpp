@@ -35,7 +35,7 @@ class NamedTextTest : public testing::Test {
     try {
       return locate_text(name, data_dir, {}, stop).string();
     } catch (const core::Error& error) {
-      return std::string(name_of(error.kind())) + ": " + error.what();
+      return std::string(core::name_of(error.kind())) + ": " + error.what();
     }
   }
   static std::string content_of(const fs::path& path) {

@@ -49,7 +49,7 @@ class PullTest : public testing::Test {
       path_ = pull(plan, settings_, {}, stop).path;
       return "done";
     } catch (const core::Error& error) {
-      return std::string(name_of(error.kind())) + ": " + error.what();
+      return std::string(core::name_of(error.kind())) + ": " + error.what();
     }
   }
   void write_incomplete(const std::string& content) {

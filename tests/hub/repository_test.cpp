@@ -35,7 +35,7 @@ class RepositoryTest : public testing::Test {
       ask(server, token);
       return "done";
     } catch (const core::Error& error) {
-      std::string text = std::string(name_of(error.kind())) + ": " + error.what();
+      std::string text = std::string(core::name_of(error.kind())) + ": " + error.what();
       for (size_t at; (at = text.find(server.endpoint())) != std::string::npos;) {
         text.replace(at, server.endpoint().size(), "HUB");
       }

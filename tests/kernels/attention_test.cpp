@@ -46,35 +46,55 @@ struct Range {
 const std::vector<Range> kRanges = {{0, 1},  {0, 2},   {0, 63},  {0, 64},    {0, 65},    {0, 130},
                                     {5, 70}, {64, 65}, {63, 64}, {100, 190}, {128, 192}, {0, 192}};
 
-std::vector<AttentionRow> make_rows(const std::vector<float>& queries, std::vector<float>& outputs, int64_t head_dim) {
-  std::vector<AttentionRow> rows;
-  for (size_t i = 0; i < kRanges.size(); ++i) {
-    rows.push_back({&queries[i * head_dim], &outputs[i * head_dim], kRanges[i].first, kRanges[i].end});
+enum class Batching { kTogether, kAlone };
+
+/// Outputs of one query for each range. Contexts are cut into parts of `part_keys`, some of which a range does not
+/// touch.
+std::vector<float> attend(const KernelSet& set, KernelSet::Attend KernelSet::*kernel, const AttentionCache& cache,
+                          const std::vector<float>& queries, float scale, float cap,
+                          Batching batching = Batching::kTogether, int64_t part_keys = kPartKeys) {
+  const int64_t count = std::ssize(kRanges);
+  const int64_t head_dim = std::ssize(queries) / count;
+  const int64_t part_count = (3 * kPageKeys + part_keys - 1) / part_keys;
+  std::vector<AttentionPart> parts(count * part_count);
+  for (int64_t part = 0; part < part_count; ++part) {
+    std::vector<AttentionRow> rows;
+    for (int64_t i = 0; i < count; ++i) {
+      rows.push_back({&queries[i * head_dim], &parts[i * part_count + part],
+                      std::max(kRanges[i].first, part * part_keys), std::min(kRanges[i].end, (part + 1) * part_keys)});
+    }
+    if (batching == Batching::kTogether) {
+      (set.*kernel)(rows.data(), count, cache, head_dim, scale, cap);
+    } else {
+      for (const AttentionRow& row : rows) (set.*kernel)(&row, 1, cache, head_dim, scale, cap);
+    }
   }
-  return rows;
+  std::vector<float> outputs(queries.size());
+  for (int64_t i = 0; i < count; ++i) {
+    set.merge_parts(&parts[i * part_count], part_count, head_dim, &outputs[i * head_dim]);
+  }
+  return outputs;
 }
 
 TEST_P(AttentionKernels, AreTheSameBitsHoweverRowsAreBatched) {
   for (const int64_t head_dim : {16, 32, 64, 80, 96, 128, 256}) {
     const Cache cache(random_halves(3 * 2 * kPageKeys * head_dim), head_dim);
     const auto queries = random_floats(kRanges.size() * head_dim);
-    std::vector<float> expected(queries.size());
-    std::vector<float> together(queries.size());
-    std::vector<float> alone(queries.size());
-    const auto expected_rows = make_rows(queries, expected, head_dim);
-    kScalarKernels.attend_f16(expected_rows.data(), std::ssize(kRanges), cache.half_view(), head_dim, 0.125f, 0.0f);
-    const auto together_rows = make_rows(queries, together, head_dim);
-    set().attend_f16(together_rows.data(), std::ssize(kRanges), cache.half_view(), head_dim, 0.125f, 0.0f);
-    expect_same_bits(expected, together);
-    for (const AttentionRow& row : make_rows(queries, alone, head_dim)) {
-      set().attend_f16(&row, 1, cache.half_view(), head_dim, 0.125f, 0.0f);
+    for (const int64_t part_keys : {int64_t{kPartKeys}, int64_t{kPageKeys}, int64_t{2 * kPageKeys}}) {
+      const auto f16 = [&](const KernelSet& kernels, Batching batching) {
+        return attend(kernels, &KernelSet::attend_f16, cache.half_view(), queries, 0.125f, 0.0f, batching, part_keys);
+      };
+      const auto f32 = [&](const KernelSet& kernels) {
+        return attend(kernels, &KernelSet::attend_f32, cache.float_view(), queries, 0.125f, 0.0f, Batching::kTogether,
+                      part_keys);
+      };
+      const auto expected = f16(kScalarKernels, Batching::kTogether);
+      expect_same_bits(expected, f16(set(), Batching::kTogether));
+      expect_same_bits(expected, f16(set(), Batching::kAlone));
+      // The numbers are the same, so the results are.
+      expect_same_bits(expected, f32(kScalarKernels));
+      expect_same_bits(expected, f32(set()));
     }
-    expect_same_bits(expected, alone);
-    // The numbers are the same, so the results are.
-    kScalarKernels.attend_f32(together_rows.data(), std::ssize(kRanges), cache.float_view(), head_dim, 0.125f, 0.0f);
-    expect_same_bits(expected, together);
-    set().attend_f32(together_rows.data(), std::ssize(kRanges), cache.float_view(), head_dim, 0.125f, 0.0f);
-    expect_same_bits(expected, together);
   }
 }
 
@@ -116,30 +136,25 @@ TEST_P(AttentionKernels, AreTheSameBitsInInt8) {
     const Int8Cache cache(head_dim, random_floats(6 * kPageKeys), [&] { return random_int(-127, 127); });
     const auto queries = random_floats(kRanges.size() * head_dim);
     for (const float cap : {0.0f, 1.5f}) {
-      std::vector<float> expected(queries.size());
-      std::vector<float> together(queries.size());
-      std::vector<float> alone(queries.size());
-      const auto expected_rows = make_rows(queries, expected, head_dim);
-      kScalarKernels.attend_i8(expected_rows.data(), std::ssize(kRanges), cache.view(), head_dim, 0.125f, cap);
-      const auto together_rows = make_rows(queries, together, head_dim);
-      set().attend_i8(together_rows.data(), std::ssize(kRanges), cache.view(), head_dim, 0.125f, cap);
-      expect_same_bits(expected, together);
-      for (const AttentionRow& row : make_rows(queries, alone, head_dim)) {
-        set().attend_i8(&row, 1, cache.view(), head_dim, 0.125f, cap);
-      }
-      expect_same_bits(expected, alone);
+      const auto i8 = [&](const KernelSet& kernels, Batching batching) {
+        return attend(kernels, &KernelSet::attend_i8, cache.view(), queries, 0.125f, cap, batching);
+      };
+      const auto expected = i8(kScalarKernels, Batching::kTogether);
+      expect_same_bits(expected, i8(set(), Batching::kTogether));
+      expect_same_bits(expected, i8(set(), Batching::kAlone));
     }
   }
 }
 
-/// What a row's output is by definition, in fp64.
+/// What the output of a range is by definition, in fp64.
 template <typename AnyCache>
-std::vector<double> attend_plainly(const AttentionRow& row, const AnyCache& cache, double scale, double cap) {
+std::vector<double> attend_plainly(const float* query, const Range& range, const AnyCache& cache, double scale,
+                                   double cap) {
   std::vector<double> sum(cache.head_dim);
   double weights = 0;
-  for (int64_t key = row.first_key; key < row.end_key; ++key) {
+  for (int64_t key = range.first; key < range.end; ++key) {
     double score = 0;
-    for (int64_t d = 0; d < cache.head_dim; ++d) score += row.query[d] * double{cache.key(key, d)} * scale;
+    for (int64_t d = 0; d < cache.head_dim; ++d) score += query[d] * double{cache.key(key, d)} * scale;
     if (cap > 0) score = cap * std::tanh(score / cap);
     const double weight = std::exp(score);
     weights += weight;
@@ -149,36 +164,28 @@ std::vector<double> attend_plainly(const AttentionRow& row, const AnyCache& cach
   return sum;
 }
 
-TEST_P(AttentionKernels, AreSoftmaxAttentionInInt8) {
-  const int64_t head_dim = 32;
-  const Int8Cache cache(head_dim, random_floats(6 * kPageKeys), [&] { return random_int(-127, 127); });
-  const auto queries = random_floats(kRanges.size() * head_dim);
-  std::vector<float> outputs(queries.size());
-  for (const float cap : {0.0f, 1.5f}) {
-    const auto rows = make_rows(queries, outputs, head_dim);
-    set().attend_i8(rows.data(), std::ssize(rows), cache.view(), head_dim, 0.3f, cap);
-    for (const AttentionRow& row : rows) {
-      const auto expected = attend_plainly(row, cache, 0.3, cap);
-      for (int64_t d = 0; d < head_dim; ++d) EXPECT_NEAR(row.output[d], expected[d], 2e-5);
-    }
+template <typename AnyCache>
+void expect_softmax_attention(const std::vector<float>& outputs, const std::vector<float>& queries,
+                              const AnyCache& cache, double cap, double bound) {
+  for (size_t i = 0; i < kRanges.size(); ++i) {
+    const auto expected = attend_plainly(&queries[i * cache.head_dim], kRanges[i], cache, 0.3, cap);
+    for (int64_t d = 0; d < cache.head_dim; ++d) EXPECT_NEAR(outputs[i * cache.head_dim + d], expected[d], bound);
   }
 }
 
 TEST_P(AttentionKernels, AreSoftmaxAttention) {
   const int64_t head_dim = 32;
   const Cache cache(random_halves(3 * 2 * kPageKeys * head_dim), head_dim);
+  const Int8Cache int8_cache(head_dim, random_floats(6 * kPageKeys), [&] { return random_int(-127, 127); });
   const auto queries = random_floats(kRanges.size() * head_dim);
   for (const float cap : {0.0f, 1.5f}) {
-    std::vector<float> outputs(queries.size());
-    std::vector<float> reference(queries.size());
-    const auto rows = make_rows(queries, outputs, head_dim);
-    set().attend_f16(rows.data(), std::ssize(rows), cache.half_view(), head_dim, 0.3f, cap);
-    kScalarKernels.attend_f16(make_rows(queries, reference, head_dim).data(), std::ssize(rows), cache.half_view(),
-                              head_dim, 0.3f, cap);
-    expect_same_bits(reference, outputs);
-    for (const AttentionRow& row : rows) {
-      const auto expected = attend_plainly(row, cache, 0.3, cap);
-      for (int64_t d = 0; d < head_dim; ++d) EXPECT_NEAR(row.output[d], expected[d], 1e-5);
+    for (const int64_t part_keys : {int64_t{kPartKeys}, int64_t{kPageKeys}}) {
+      const auto halves =
+          attend(set(), &KernelSet::attend_f16, cache.half_view(), queries, 0.3f, cap, Batching::kTogether, part_keys);
+      expect_softmax_attention(halves, queries, cache, cap, 1e-5);
+      const auto int8 =
+          attend(set(), &KernelSet::attend_i8, int8_cache.view(), queries, 0.3f, cap, Batching::kTogether, part_keys);
+      expect_softmax_attention(int8, queries, int8_cache, cap, 2e-5);
     }
   }
 }

@@ -53,8 +53,10 @@ class EmulatedCpu:
     def test_the_program_uses_the_best_kernels_and_writes_the_same_text(self):
         result = self.run_program("salient", "generate", self.model, *GENERATE)
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertIn(f"; {self.sets[0]} kernels, 2 threads", result.stderr)
-        self.assertEqual("no instructions that Salient has fast kernels for" in result.stderr, self.sets[0] == "scalar")
+        slow = ""
+        if self.sets == ("scalar",):
+            slow = f" (many times slower than others: this CPU runs none of {', '.join(self.lacks)})"
+        self.assertIn(f"; {self.sets[0]} kernels{slow}, 2 threads", result.stderr)
         native = subprocess.run([NATIVE, "generate", self.model, *GENERATE], env=program.environment(),
                                 capture_output=True, text=True, check=True)
         self.assertEqual(json.loads(result.stdout)["ids"], json.loads(native.stdout)["ids"])

@@ -12,7 +12,7 @@ import time
 import program
 import tiny_model
 
-COMMANDS = ["pull", "models", "inspect", "quantize", "export", "perplexity", "bench", "generate", "chat"]
+COMMANDS = ["pull", "models", "inspect", "quantize", "export", "perplexity", "bench", "generate", "chat", "completion"]
 TEXT = "the quick brown fox jumps over the lazy dog and runs away from all the hounds " * 20
 
 
@@ -27,6 +27,8 @@ class FlagTest(program.ProgramTest):
         for command in COMMANDS:
             self.assertIn(command, overview)
             text = self.run_well(command, "--help").stdout
+            if command == "completion":  # it has no flags of its own
+                continue
             self.assertRegex(text, r"(?m)^  --\w+")
             if command in ("pull", "models"):
                 continue
@@ -91,6 +93,23 @@ class FlagTest(program.ProgramTest):
         result = program.run("generate", self.model, "--prompt", "a", env={"SALIENT_MAX_TOKENS": "many"})
         self.assertEqual(result.returncode, 2)
         self.assertIn("many", result.stderr)
+
+    def test_completion_knows_every_command_and_flag(self):
+        script = self.run_well("completion", "bash").stdout
+        for command in COMMANDS:
+            flags = set(re.findall(r"--[a-z-]+", self.run_well(command, "--help").stdout.partition("Options:")[2]))
+            words = " ".join(f"salient {command} --".split())
+            asked = f"{script}\nCOMP_WORDS=({words}); COMP_CWORD=2; _salient; echo ${{COMPREPLY[@]}}"
+            offered = subprocess.run(["bash", "-c", asked], check=True, capture_output=True, text=True).stdout.split()
+            self.assertLessEqual(set(offered), flags, command)
+            self.assertIn("--help", offered)
+            fish = self.run_well("completion", "fish").stdout
+            for flag in offered:
+                self.assertIn(f"-n '__fish_seen_subcommand_from {command}' -l {flag[2:]} ", fish)
+
+    def test_the_version_names_commit_and_instruction_sets(self):
+        version = self.run_well("--version").stdout
+        self.assertRegex(version, r"^salient 0\.1\.0 \(([0-9a-f]{12}|unknown)\), kernels .*scalar; here \w+\n$")
 
     def test_a_standard_output_that_cannot_be_written_is_an_error(self):
         with open("/dev/full", "w", encoding="utf-8") as full:
@@ -369,16 +388,16 @@ class InterruptionTest(program.ProgramTest):
         for path in whole.iterdir():
             self.assertEqual((output / path.name).read_bytes(), path.read_bytes(), path.name)
 
-    def test_ctrl_c_says_how_to_go_on_and_resume_gives_the_same_bytes(self):
-        output = self.folder / "interrupted"
-        self.expect_sentence(self.interrupt(output, signal.SIGINT), "interrupted", "--resume")
-        self.resume_and_compare(output)
+    def test_ctrl_c_and_sigterm_say_how_to_go_on_and_resume_gives_the_same_bytes(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            output = self.folder / f"interrupted-{number}"
+            self.expect_sentence(self.interrupt(output, number), "interrupted", "--resume")
+            self.resume_and_compare(output)
 
     def test_a_killed_run_can_be_resumed_too(self):
-        for number in (signal.SIGKILL, signal.SIGTERM):
-            output = self.folder / f"killed-{number}"
-            self.assertEqual(self.interrupt(output, number).returncode, -number)
-            self.resume_and_compare(output)
+        output = self.folder / "killed"
+        self.assertEqual(self.interrupt(output, signal.SIGKILL).returncode, -signal.SIGKILL)
+        self.resume_and_compare(output)
 
 
 class Terminal:

@@ -59,8 +59,9 @@ class LayerSearchTest : public testing::Test {
   }
 
   std::vector<float> run(DenseLayer& dense, const runner::LinearObserver& observer = {}) {
+    core::Arena arena;
     const runner::CpuLayer layer(as_decoder_layer(dense, spec()), spec().attention[0], runner::Activations::kInt8,
-                                 pool_);
+                                 pool_, arena);
     runner::Sequence sequence = runner_->new_sequence();
     std::vector<float> hidden = hidden_;
     runner_->run_layer(layer, sequence, kTokens, hidden.data(), observer);

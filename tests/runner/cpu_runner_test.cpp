@@ -207,8 +207,9 @@ TEST_P(QuantizedCpuLinear, IsItsDequantizedMatrixUpToInt8Rounding) {
   const core::QuantizedTensor weights = make_quantized(bits, offsets, reordered);
   core::ThreadPool pool(2);
   const core::LinearWeights linear{core::hold(weights), {}};
-  const CpuLinear rounded(linear, Activations::kInt8, pool);
-  const CpuLinear exact(linear, Activations::kFp32, pool);
+  core::Arena arena;
+  const CpuLinear rounded(linear, Activations::kInt8, pool, arena);
+  const CpuLinear exact(linear, Activations::kFp32, pool, arena);
   EXPECT_EQ(rounded.group_size(), 32);
   EXPECT_EQ(exact.group_size(), 0);
   std::vector<float> x(2 * 64);

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "tests/support/expect_error.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tiny_tokenizer.h"
 #include "text/tokenizer.h"
@@ -31,7 +32,7 @@ std::string refusal_of(const json& tokenizer_config) {
   try {
     return "rendered: " + ChatTemplate(tokenizer_config, "models/x").render(kConversation, true);
   } catch (const core::Error& error) {
-    return std::string(name_of(error.kind())) + ": " + error.what();
+    return std::string(core::name_of(error.kind())) + ": " + error.what();
   }
 }
 
@@ -241,6 +242,21 @@ TEST(ChatTemplate, GivesTheGoldensOfTheTinyModels) {
     ++chats;
   }
   EXPECT_GE(chats, 10);
+}
+
+TEST(ChatTemplateJson, TakesMessagesAsTheTemplateKnowsThem) {
+  const ChatTemplate chat(json{{"chat_template",
+                                "{% for m in messages %}{{ m.role }}:{% for c in m.calls %}{{ c.name }} {% endfor %}"
+                                "{% endfor %}{{ tools is none }}{% if tools %}{{ tools[0].name }}{% endif %}"}},
+                          "model");
+  const std::string messages = R"([{"role": "assistant", "calls": [{"name": "one"}, {"name": "two"}]}])";
+  EXPECT_EQ(chat.render_json(messages, "", true), "assistant:one two True");
+  EXPECT_EQ(chat.render_json(messages, R"([{"name": "tool"}])", true), "assistant:one two Falsetool");
+  for (const char* wrong : {"", "{}", "[1]", "[", "null"}) {
+    tests::expect_error(core::ErrorKind::kInvalidInput, {"messages", "a JSON array of objects"},
+                        [&] { chat.render_json(wrong, "", true); });
+  }
+  tests::expect_error(core::ErrorKind::kInvalidInput, {"tools"}, [&] { chat.render_json("[]", "{}", true); });
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ std::string refusal_of(const std::string& json) {
   try {
     const Tokenizer tokenizer(json, "models/x");
   } catch (const core::Error& error) {
-    return std::string(name_of(error.kind())) + ": " + error.what();
+    return std::string(core::name_of(error.kind())) + ": " + error.what();
   }
   return "accepted";
 }

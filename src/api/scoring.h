@@ -1,15 +1,14 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
-#include <stop_token>
+#include <salient/salient.hpp>
 #include <vector>
 
 #include "core/thread_pool.h"
 #include "runner/cpu_runner.h"
 
-namespace salient::cli {
+namespace salient::api {
 
 /// Activations, keys and values in fp32: nothing is rounded that the model does not store so.
 inline const runner::CpuRunnerOptions kExactOptions = {.activations = runner::Activations::kFp32,
@@ -17,12 +16,11 @@ inline const runner::CpuRunnerOptions kExactOptions = {.activations = runner::Ac
 
 /// A runner that scores text. Weights stay in memory where they fit beside what else is needed, else each layer is read
 /// when its turn comes: `residency` of the options is chosen here.
-std::unique_ptr<runner::CpuRunner> make_scoring_runner(const std::filesystem::path& path,
-                                                       runner::CpuRunnerOptions options, core::ThreadPool& pool,
-                                                       const std::stop_token& stop);
+std::unique_ptr<runner::CpuRunner> make_scoring_runner(const ModelName& name, runner::CpuRunnerOptions options,
+                                                       core::ThreadPool& pool, const Monitor& monitor);
 
 /// `windows` x `tokens` tokens that the model writes by itself, with other seeds than calibration's.
 std::vector<int32_t> write_scoring_text(runner::CpuRunner& writer, int64_t windows, int64_t tokens,
-                                        const std::stop_token& stop);
+                                        const Monitor& monitor);
 
-}  // namespace salient::cli
+}  // namespace salient::api

@@ -1,0 +1,1 @@
+// A library of other libraries' objects needs a file of its own.

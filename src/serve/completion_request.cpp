@@ -1,0 +1,195 @@
+#include "serve/completion_request.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <random>
+
+#include "serve/failure.h"
+#include "serve/field_reader.h"
+
+namespace salient::serve {
+
+namespace {
+
+constexpr int64_t kMostChoices = 32;
+constexpr int64_t kMostLogprobs = 20;
+constexpr size_t kMostStops = 16;
+constexpr size_t kMostPrompts = 64;
+constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
+
+uint64_t random_seed() {
+  std::random_device device;
+  return uint64_t{device()} << 32 | device();
+}
+
+/// Fields that ask for something only where they are not what they are by default.
+void refuse_what_is_not_done(FieldReader& fields) {
+  for (const char* name : {"frequency_penalty", "presence_penalty"}) {
+    if (fields.number(name, -2, 2).value_or(0) != 0) fields.fail(name, "0: penalties are not supported yet");
+  }
+  if (const auto& bias = fields.get("logit_bias"); !bias.is_null() && !bias.empty()) {
+    fields.fail("logit_bias", "nothing: it is not supported yet");
+  }
+  if (const auto& tools = fields.get("tools"); !tools.is_null() && !tools.empty()) {
+    fields.fail("tools", "none: tools are not supported yet");
+  }
+  if (const auto& choice = fields.get("tool_choice"); !choice.is_null() && choice != "none" && choice != "auto") {
+    fields.fail("tool_choice", "\"none\" or \"auto\": tools are not supported yet");
+  }
+  if (const auto& format = fields.get("response_format"); !format.is_null()) {
+    if (!format.is_object() || format.value("type", nlohmann::json()) != "text") {
+      fields.fail("response_format", "{\"type\": \"text\"}: others are not supported yet");
+    }
+  }
+}
+
+void read_sampling(FieldReader& fields, generate::SamplingOptions& sampling) {
+  const auto temperature = fields.number("temperature", 0, 100);
+  if (temperature) sampling.temperature = static_cast<float>(*temperature);
+  if (const auto top_p = fields.number("top_p", 0, 1)) {
+    if (*top_p == 0) fields.fail("top_p", "above 0 and at most 1");
+    sampling.top_p = static_cast<float>(*top_p);
+  }
+  sampling.top_k = fields.integer("top_k", 0, kAny).value_or(sampling.top_k);
+  // -1 is what other servers take for any.
+  const int64_t seed = fields.integer("seed", -1, kAny).value_or(-1);
+  sampling.seed = seed < 0 ? random_seed() : static_cast<uint64_t>(seed);
+}
+
+void read_common(FieldReader& fields, CompletionRequest& request) {
+  request.model = fields.text("model");
+  request.user = fields.text("user");
+  request.choices = fields.integer("n", 1, kMostChoices).value_or(1);
+  request.stop = fields.texts("stop", kMostStops);
+  for (const std::string& stop : request.stop) {
+    if (stop.empty()) fields.fail("stop", "texts that are not empty");
+  }
+  request.stream = fields.flag("stream");
+  request.return_progress = fields.flag("return_progress");
+  if (fields.has("stream_options")) {
+    FieldReader options(fields.get("stream_options"), "stream_options.");
+    request.include_usage = options.flag("include_usage");
+    options.ignore({"include_obfuscation"});
+    options.finish();
+    if (!request.stream) fields.fail("stream_options", "it only where stream is true");
+  }
+  read_sampling(fields, request.sampling);
+  refuse_what_is_not_done(fields);
+  fields.ignore({"metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls",
+                 "cache_prompt", "verbosity", "prompt_cache_retention"});
+}
+
+/// A text, or the texts of a list of parts.
+std::string read_content(const nlohmann::json& content, const std::string& where) {
+  if (content.is_null()) return {};
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) throw Refusal(400, where + " is not a text or a list of parts", where);
+  std::string text;
+  for (const nlohmann::json& part : content) {
+    const bool is_text = part.is_object() && part.value("type", nlohmann::json()) == "text" && part.contains("text") &&
+                         part["text"].is_string();
+    if (!is_text) throw Refusal(400, where + " has a part that is not a text, and only texts are understood", where);
+    text += part["text"].get<std::string>();
+  }
+  return text;
+}
+
+}  // namespace
+
+nlohmann::json parse_body(const std::string& body) {
+  static constexpr int kDeepest = 64;
+  const auto check_depth = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+    if (depth > kDeepest) throw Refusal(400, fmt::format("the body is nested deeper than {} levels", kDeepest));
+    return true;
+  };
+  try {
+    nlohmann::json json = nlohmann::json::parse(body, check_depth);
+    if (!json.is_object()) throw Refusal(400, "the body is not a JSON object");
+    return json;
+  } catch (const nlohmann::json::parse_error& error) {
+    throw Refusal(400, fmt::format("the body is not JSON: it goes wrong at byte {} of {}", error.byte, body.size()));
+  } catch (const nlohmann::json::exception&) {
+    throw Refusal(400, "the body has a number that is out of range");
+  }
+}
+
+std::vector<text::Message> read_messages(const nlohmann::json& messages) {
+  if (!messages.is_array() || messages.empty()) {
+    throw Refusal(400, "messages is not a list of at least one message", "messages");
+  }
+  std::vector<text::Message> result;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const std::string where = fmt::format("messages[{}]", i);
+    FieldReader fields(messages[i], where + ".");
+    std::string role = fields.require("role").is_string() ? fields.text("role") : std::string();
+    if (role == "developer") role = "system";
+    if (role != "system" && role != "user" && role != "assistant") {
+      fields.fail("role", "\"system\", \"developer\", \"user\" or \"assistant\"");
+    }
+    std::string content = read_content(fields.get("content"), where + ".content");
+    fields.ignore({"name", "refusal", "annotations", "reasoning_content", "audio", "function_call"});
+    if (const auto& calls = fields.get("tool_calls"); !calls.is_null() && !calls.empty()) {
+      fields.fail("tool_calls", "none: tools are not supported yet");
+    }
+    fields.finish();
+    result.push_back({std::move(role), std::move(content)});
+  }
+  return result;
+}
+
+CompletionRequest read_chat_request(const nlohmann::json& body, const RequestDefaults& defaults) {
+  CompletionRequest request;
+  request.sampling = defaults.sampling;
+  FieldReader fields(body);
+  request.messages = read_messages(fields.require("messages"));
+  read_common(fields, request);
+  request.max_tokens = fields.integer("max_completion_tokens", 1, kAny);
+  if (const auto older_name = fields.integer("max_tokens", 1, kAny); !request.max_tokens)
+    request.max_tokens = older_name;
+  const bool logprobs = fields.flag("logprobs");
+  const auto top_logprobs = fields.integer("top_logprobs", 0, kMostLogprobs);
+  if (top_logprobs && !logprobs) fields.fail("top_logprobs", "it only where logprobs is true");
+  if (logprobs) request.logprobs = top_logprobs.value_or(0);
+  fields.finish();
+  return request;
+}
+
+CompletionRequest read_text_request(const nlohmann::json& body, const RequestDefaults& defaults) {
+  CompletionRequest request;
+  request.sampling = defaults.sampling;
+  FieldReader fields(body);
+  const nlohmann::json& prompt = fields.require("prompt");
+  if (are_token_ids(prompt)) {
+    request.prompts.emplace_back(prompt.get<std::vector<int32_t>>());
+  } else if (prompt.is_string()) {
+    request.prompts.emplace_back(prompt.get<std::string>());
+  } else {
+    constexpr const char* kExpected = "a text, a list of token ids, or a list of at most 64 of either";
+    if (!prompt.is_array() || prompt.empty() || prompt.size() > kMostPrompts) fields.fail("prompt", kExpected);
+    for (const nlohmann::json& item : prompt) {
+      if (item.is_string()) {
+        request.prompts.emplace_back(item.get<std::string>());
+      } else if (are_token_ids(item)) {
+        request.prompts.emplace_back(item.get<std::vector<int32_t>>());
+      } else {
+        fields.fail("prompt", kExpected);
+      }
+    }
+  }
+  read_common(fields, request);
+  constexpr int64_t kDefaultTokens = 16;  // of OpenAI's API
+  request.max_tokens = fields.integer("max_tokens", 0, kAny).value_or(kDefaultTokens);
+  request.logprobs = fields.integer("logprobs", 0, kMostLogprobs);
+  request.echo = fields.flag("echo");
+  if (const auto& suffix = fields.get("suffix"); !suffix.is_null() && suffix != "") {
+    fields.fail("suffix", "none: it is not supported");
+  }
+  if (fields.integer("best_of", 1, kMostChoices).value_or(request.choices) != request.choices) {
+    fields.fail("best_of", "the same as n");
+  }
+  fields.finish();
+  return request;
+}
+
+}  // namespace salient::serve

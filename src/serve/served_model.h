@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "core/thread_pool.h"
+#include "generate/scheduler.h"
+#include "model/decoder.h"
+#include "runner/cpu_runner.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace salient::serve {
+
+/// How models are run.
+struct ModelOptions {
+  runner::CpuRunnerOptions runner;
+  int64_t context = 0;    ///< 0: what the model was trained for
+  int64_t parallel = 16;  ///< replies in one step
+  uint64_t kv_bytes = 0;  ///< for keys and values; 0: half of the memory that is free once the model is loaded
+};
+
+/// A model in memory. The engine's thread steps the scheduler; all the rest may be used from any thread.
+struct ServedModel {
+  /// Throws Error when the model cannot be opened.
+  ServedModel(const std::filesystem::path& path, core::ThreadPool& pool, const ModelOptions& options);
+
+  std::shared_ptr<const model::Decoder> decoder;
+  text::Tokenizer tokenizer;
+  std::optional<text::ChatTemplate> chat_template;  ///< none: not a chat model
+  runner::CpuRunner runner;
+  generate::Scheduler scheduler;
+};
+
+}  // namespace salient::serve

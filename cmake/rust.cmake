@@ -1,4 +1,5 @@
-# The target salient_rust: the crate in src/rust, built by cargo into the build folder as one static library.
+# The target salient_rust: the crate in src/rust, built by cargo into the build folder as one static library. A
+# toolchain file may name the cargo and the target, SALIENT_CARGO and SALIENT_RUST_TARGET.
 
 # cargo and the newest versioned names some distributions use; 1.88 is the oldest that builds the crate.
 function(salient_find_cargo result)
@@ -15,18 +16,23 @@ function(salient_find_cargo result)
   message(FATAL_ERROR "No cargo of version 1.88 or later was found: run scripts/setup")
 endfunction()
 
-salient_find_cargo(SALIENT_CARGO)
+if(NOT SALIENT_CARGO)
+  salient_find_cargo(SALIENT_CARGO)
+endif()
 # A versioned cargo comes with a compiler of the same suffix.
 string(REGEX REPLACE "cargo([^/]*)$" "rustc\\1" SALIENT_RUSTC ${SALIENT_CARGO})
 
 set(rust_source ${PROJECT_SOURCE_DIR}/src/rust)
 set(rust_target ${CMAKE_BINARY_DIR}/rust)
-set(rust_library ${rust_target}/release/libsalient_rust.a)
+set(rust_library ${rust_target}/${SALIENT_RUST_TARGET}/release/libsalient_rust.a)
+if(SALIENT_RUST_TARGET)
+  set(rust_flags --target ${SALIENT_RUST_TARGET})
+endif()
 file(GLOB rust_files CONFIGURE_DEPENDS ${rust_source}/src/*.rs)
 add_custom_command(
   OUTPUT ${rust_library}
   COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${rust_target} RUSTC=${SALIENT_RUSTC}
-          ${SALIENT_CARGO} build --release --locked --quiet --manifest-path ${rust_source}/Cargo.toml
+          ${SALIENT_CARGO} build --release --locked --quiet ${rust_flags} --manifest-path ${rust_source}/Cargo.toml
   DEPENDS ${rust_files} ${rust_source}/Cargo.toml ${rust_source}/Cargo.lock
   COMMENT "Building the Rust crate"
   VERBATIM)

@@ -139,10 +139,11 @@ void say_how(const quantize::QuantizeOptions& options, const model::Decoder& dec
              fmt::join(formats, ", "));
   }
   const int group_size = quantize::choose_group_size(decoder.spec(), options.group_size);
-  api::say(monitor, "groups of {}{}", group_size,
+  api::say(monitor, "groups of {}{}; {}", group_size,
            options.group_size == 0 && group_size != 128
                ? ": the largest of 128, 64 and 32 that divides every input (the format has one size for all)"
-               : "");
+               : "",
+           api::describe_kernels());
 }
 
 }  // namespace

@@ -83,18 +83,27 @@ std::string describe_arithmetic(const runner::CpuRunner& runner) {
   return fmt::format("{}, {}{}", fmt::join(kinds, " and "), rounded ? "int8 activations" : "dequantized to fp32", head);
 }
 
+std::string describe_kernels() {
+  std::string text = fmt::format("{} kernels", kernels::active_kernels().name);
+  std::vector<const char*> vector_sets = kernels::kernel_names();
+  vector_sets.pop_back();  // the scalar one
+  if (std::none_of(vector_sets.begin(), vector_sets.end(), kernels::find_kernels)) {
+    text += fmt::format(" (many times slower than others: this CPU runs none of {})", fmt::join(vector_sets, ", "));
+  }
+  return text;
+}
+
 std::string describe_run(const runner::CpuRunner& runner, int threads) {
   const model::DecoderSpec& spec = runner.spec();
   const std::string_view kv_cache = runner.kv_dtype() == core::DType::kI8    ? "int8"
                                     : runner.kv_dtype() == core::DType::kF16 ? "fp16"
                                                                              : "fp32";
   return fmt::format(
-      "{}: {}, {}, {} layers, {} read per token; {} of {} keys and values per token of context; {} kernels, {} "
-      "thread{}",
+      "{}: {}, {}, {} layers, {} read per token; {} of {} keys and values per token of context; {}, {} thread{}",
       runner.decoder().checkpoint().path.string(), runner.decoder().checkpoint().format, describe_arithmetic(runner),
       spec.layers, core::format_bytes(static_cast<uint64_t>(runner.bytes_per_token())),
-      core::format_bytes(static_cast<uint64_t>(runner.kv_bytes_per_token())), kv_cache, kernels::active_kernels().name,
-      threads, threads == 1 ? "" : "s");
+      core::format_bytes(static_cast<uint64_t>(runner.kv_bytes_per_token())), kv_cache, describe_kernels(), threads,
+      threads == 1 ? "" : "s");
 }
 
 text::Tokenizer open_tokenizer(const checkpoint::Checkpoint& checkpoint) {

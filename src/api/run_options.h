@@ -32,6 +32,9 @@ std::string describe(const checkpoint::StoredQuantized& linear);
 /// What a runner multiplies: "int4 in groups of 32, int8 activations", "not quantized, head int8 in groups of 64".
 std::string describe_arithmetic(const runner::CpuRunner& runner);
 
+/// The kernels in use: "avx2 kernels". Says so where the scalar ones are all that this CPU runs.
+std::string describe_kernels();
+
 /// One line: what runs, with which instructions, on how many threads.
 std::string describe_run(const runner::CpuRunner& runner, int threads);
 

@@ -26,7 +26,7 @@ std::unique_ptr<runner::CpuRunner> make_scoring_runner(const ModelName& name, ru
   if (fits) {
     say(monitor, "{}", describe_run(*runner, pool.size()));
   } else {
-    say(monitor, "{}: {}", name.string(), describe_arithmetic(*runner));
+    say(monitor, "{}: {}; {}", name.string(), describe_arithmetic(*runner), describe_kernels());
   }
   return runner;
 }

@@ -4,6 +4,8 @@
 #include <cpuid.h>
 #endif
 
+#include "core/os.h"
+
 namespace salient::core {
 
 #if defined(__x86_64__)
@@ -34,6 +36,10 @@ const CpuFeatures& cpu_features() {
     found.avx512_vnni = found.avx2_fma_f16c && __builtin_cpu_supports("avx512f") &&
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+#elif defined(__aarch64__)
+    const os::ArmExtensions extensions = os::arm_extensions();
+    found.neon_dotprod = extensions.dot_product;
+    found.neon_i8mm = extensions.dot_product && extensions.int8_matrices;
 #endif
     return found;
   }();

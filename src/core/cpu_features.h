@@ -7,6 +7,8 @@ struct CpuFeatures {
   bool avx2_fma_f16c = false;
   bool avx_vnni = false;     ///< together with the above
   bool avx512_vnni = false;  ///< F, BW, VL, DQ and VNNI together
+  bool neon_dotprod = false;
+  bool neon_i8mm = false;  ///< together with the above
 };
 
 const CpuFeatures& cpu_features();

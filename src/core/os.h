@@ -21,6 +21,12 @@ void rename_durably(const std::filesystem::path& from, const std::filesystem::pa
 
 /// The CPUs this process may use: its affinity mask, capped by the cgroup's quota rounded down, at least 1.
 int usable_cpus();
+/// What the system offers of the instructions that AArch64 does not always have; nothing on other processors.
+struct ArmExtensions {
+  bool dot_product = false;    ///< FEAT_DotProd
+  bool int8_matrices = false;  ///< FEAT_I8MM
+};
+ArmExtensions arm_extensions();
 /// What the system calls its CPU, or "unknown CPU".
 std::string cpu_name();
 /// True when the standard stream (0 input, 1 output, 2 error) is a terminal.

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/auxv.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -182,6 +183,15 @@ int usable_cpus() {
   }
   if (quota > 0 && period > 0) cpus = std::min(cpus, std::max(1, static_cast<int>(quota / period)));
   return cpus;
+}
+
+ArmExtensions arm_extensions() {
+  ArmExtensions found;
+#if defined(__aarch64__)
+  found.dot_product = (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  found.int8_matrices = (::getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+#endif
+  return found;
 }
 
 std::string cpu_name() {

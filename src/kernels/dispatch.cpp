@@ -24,6 +24,10 @@ auto candidates() {
   const core::CpuFeatures& cpu = core::cpu_features();
   return std::array{Candidate{&kAvx512VnniKernels, cpu.avx512_vnni}, Candidate{&kAvxVnniKernels, cpu.avx_vnni},
                     Candidate{&kAvx2Kernels, cpu.avx2_fma_f16c}, Candidate{&kScalarKernels, true}};
+#elif defined(__aarch64__)
+  const core::CpuFeatures& cpu = core::cpu_features();
+  return std::array{Candidate{&kNeonI8mmKernels, cpu.neon_i8mm}, Candidate{&kNeonDotprodKernels, cpu.neon_dotprod},
+                    Candidate{&kScalarKernels, true}};
 #else
   return std::array{Candidate{&kScalarKernels, true}};
 #endif

@@ -173,6 +173,9 @@ extern const KernelSet kScalarKernels;
 extern const KernelSet kAvx2Kernels;
 extern const KernelSet kAvxVnniKernels;
 extern const KernelSet kAvx512VnniKernels;
+#elif defined(__aarch64__)
+extern const KernelSet kNeonDotprodKernels;
+extern const KernelSet kNeonI8mmKernels;
 #endif
 
 }  // namespace salient::kernels

@@ -19,7 +19,7 @@
 ///     the codes, 8-bit ones less kCodeBias, with the activations;
 ///   narrow_int8(Float, int8_t*): stores 16 integral lanes and returns them as Int;
 ///   where instructions serve it better than memory, sum_lanes(Float) in the order of the one below, and
-///   max_lanes(Float);
+///   max_lanes(Float); where they multiply several tokens at once, group_dots of its own for those, as the one below;
 ///   the register blocking: kDenseTokens, kDenseTiles, kQuantizedTokens, kQuantizedTiles, kAttendRows,
 ///     kAttendBlocks.
 /// Nothing here may call an inline function of the standard library: the linker could keep the copy compiled with
@@ -210,7 +210,9 @@ struct VectorKernels {
   static void group_dots(const uint8_t* const* codes, int group_size, const int8_t* values, int64_t columns,
                          typename V::Int (*dots)[Tiles]) {
     const int lines = group_size * Bits / 32;
-    if constexpr (Tokens > 1) {
+    if constexpr (Tokens > 1 && requires { V::template group_dots<Bits, Tokens, Tiles>; }) {
+      V::template group_dots<Bits, Tokens, Tiles>(codes, group_size, values, columns, dots);
+    } else if constexpr (Tokens > 1) {
       for (int line = 0; line < lines; ++line) add_line<Bits, Tokens, Tiles>(codes, line, values, columns, dots);
     } else {
       // Few sums: two chains of them, or each product would wait for the one before.

@@ -19,7 +19,6 @@ TEST(Dispatch, AnUnknownNameIsNoSet) {
 
 /// The choice is made once a process, so each case asks in a child.
 TEST(DispatchDeathTest, TheEnvironmentForcesASet) {
-  testing::GTEST_FLAG(death_test_style) = "threadsafe";
   EXPECT_EXIT(
       {
         setenv("SALIENT_ISA", "scalar", 1);
@@ -28,8 +27,36 @@ TEST(DispatchDeathTest, TheEnvironmentForcesASet) {
       testing::ExitedWithCode(0), "");
 }
 
+TEST(DispatchDeathTest, TheFirstSetThatRunsHereIsUsed) {
+  EXPECT_EXIT(
+      {
+        unsetenv("SALIENT_ISA");
+        for (const char* name : kernel_names()) {
+          if (const KernelSet* set = find_kernels(name)) std::exit(&active_kernels() == set ? 0 : 1);
+        }
+        std::exit(2);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+TEST(DispatchDeathTest, ASetThatThisCpuLacksIsRefused) {
+  for (const char* name : kernel_names()) {
+    if (find_kernels(name)) continue;
+    EXPECT_EXIT(
+        {
+          setenv("SALIENT_ISA", name, 1);
+          try {
+            active_kernels();
+          } catch (const core::Error& error) {
+            fmt::print(stderr, "{}", error.what());
+            std::exit(1);
+          }
+        },
+        testing::ExitedWithCode(1), "SALIENT_ISA=.*: this CPU does not have these instructions");
+  }
+}
+
 TEST(DispatchDeathTest, AnUnknownSetIsRefusedWithTheKnownOnes) {
-  testing::GTEST_FLAG(death_test_style) = "threadsafe";
   EXPECT_EXIT(
       {
         setenv("SALIENT_ISA", "sse9", 1);

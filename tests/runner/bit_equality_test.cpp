@@ -27,6 +27,50 @@ uint64_t digest(std::span<const float> numbers) {
   return hash;
 }
 
+/// All logits of some tokens, given to the runner in pieces of these sizes, the last one again and again.
+std::vector<float> logits_of(CpuRunner& runner, std::span<const int32_t> tokens, const std::vector<int64_t>& pieces) {
+  Sequence sequence = runner.new_sequence();
+  std::vector<float> all;
+  size_t piece = 0;
+  for (int64_t done = 0; done < std::ssize(tokens);) {
+    const int64_t size = std::min(pieces[std::min(piece++, pieces.size() - 1)], std::ssize(tokens) - done);
+    const TokenRun run{tokens.subspan(done, size), &sequence, Wanted::kAllLogits};
+    const auto some = runner.forward(std::span(&run, 1));
+    all.insert(all.end(), some.begin(), some.end());
+    done += size;
+  }
+  return all;
+}
+
+/// Computes some tokens in one pass with two other sequences of the same text, one that goes on and one that begins:
+/// expects the digest of the first one's logits, and the same rows for the others.
+void expect_logits_in_batch(CpuRunner& runner, std::span<const int32_t> tokens, uint64_t expected) {
+  const int64_t count = std::ssize(tokens);
+  const int64_t before = count * 2 / 3;
+  const int64_t more = count / 6;
+  Sequence whole = runner.new_sequence();
+  Sequence grown = runner.new_sequence();
+  Sequence young = runner.new_sequence();
+  const TokenRun earlier{tokens.first(before), &grown, Wanted::kNothing};
+  runner.forward(std::span(&earlier, 1));
+  const TokenRun runs[] = {{tokens.subspan(before, more), &grown, Wanted::kAllLogits},
+                           {tokens, &whole, Wanted::kAllLogits},
+                           {tokens.first(1), &young, Wanted::kAllLogits}};
+  const auto all = runner.forward(runs);
+  const int64_t vocab = runner.spec().vocab_size;
+  ASSERT_EQ(std::ssize(all), (more + count + 1) * vocab);
+  const auto rows = [&](int64_t first, int64_t size) { return std::span(all).subspan(first * vocab, size * vocab); };
+  EXPECT_EQ(digest(rows(more, count)), expected);
+  EXPECT_EQ(digest(rows(0, more)), digest(rows(more + before, more)));
+  EXPECT_EQ(digest(rows(more + count, 1)), digest(rows(more, 1)));
+}
+
+/// Whether SALIENT_ISA names kernels that this CPU cannot run.
+bool set_is_absent() {
+  const char* wanted = std::getenv("SALIENT_ISA");
+  return wanted && !kernels::find_kernels(wanted);
+}
+
 /// Fills a checkpoint with what its config.json asks for. Numbers are sums and products of few bits, so that they are
 /// the same everywhere; std::normal_distribution's are not.
 class ModelMaker {
@@ -191,30 +235,13 @@ void PrintTo(const Case& tested, std::ostream* stream) {
 class BitEquality : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    const char* wanted = std::getenv("SALIENT_ISA");
-    if (wanted && !kernels::find_kernels(wanted)) GTEST_SKIP() << wanted << " cannot run on this CPU";
+    if (set_is_absent()) GTEST_SKIP() << "SALIENT_ISA cannot run on this CPU";
     decoder_ = std::make_shared<model::Decoder>(std::make_shared<Checkpoint>(GetParam().make()));
     for (int32_t i = 0; i < kTokens; ++i) tokens_.push_back(i * 37 % 127);
   }
 
   CpuRunner runner(core::ThreadPool& pool) const {
     return {decoder_, pool, {.kv_dtype = GetParam().kv_dtype, .head = GetParam().head}};
-  }
-
-  /// All logits of the first `count` tokens, given to the runner in pieces of these sizes, the last one again and
-  /// again.
-  std::vector<float> logits(CpuRunner& runner, int64_t count, std::vector<int64_t> pieces) const {
-    Sequence sequence = runner.new_sequence();
-    std::vector<float> all;
-    size_t piece = 0;
-    for (int64_t done = 0; done < count;) {
-      const int64_t size = std::min(pieces[std::min(piece++, pieces.size() - 1)], count - done);
-      const TokenRun run{std::span(tokens_).subspan(done, size), &sequence, Wanted::kAllLogits};
-      const auto some = runner.forward(std::span(&run, 1));
-      all.insert(all.end(), some.begin(), some.end());
-      done += size;
-    }
-    return all;
   }
 
   static constexpr int64_t kTokens = 75;  // more than a page of keys
@@ -226,7 +253,7 @@ TEST_P(BitEquality, LogitsAreTheSameForAnyNumberOfThreads) {
   for (const int threads : {1, 2, 3}) {
     core::ThreadPool pool(threads);
     CpuRunner tested = runner(pool);
-    const auto all = logits(tested, kTokens, {kTokens});
+    const auto all = logits_of(tested, tokens_, {kTokens});
     ASSERT_EQ(std::ssize(all), kTokens * decoder_->spec().vocab_size);
     ASSERT_TRUE(std::all_of(all.begin(), all.end(), [](float logit) { return std::isfinite(logit); }));
     EXPECT_EQ(digest(all), GetParam().digest)
@@ -238,31 +265,17 @@ TEST_P(BitEquality, LogitsAreTheSameHoweverThePromptIsCut) {
   core::ThreadPool pool(2);
   CpuRunner tested = runner(pool);
   for (const std::vector<int64_t>& pieces : {std::vector<int64_t>{1}, {2}, {33, 1, 17, 3, 9, 8, 4}}) {
-    const auto all = logits(tested, kTokens, pieces);
+    const auto all = logits_of(tested, tokens_, pieces);
     EXPECT_EQ(digest(all), GetParam().digest) << fmt::format("{:#x} in pieces of {}", digest(all), pieces.front());
   }
 }
 
 TEST_P(BitEquality, LogitsAreTheSameInAMixedBatch) {
-  core::ThreadPool pool(3);
-  CpuRunner tested = runner(pool);
-  Sequence whole = tested.new_sequence();
-  Sequence grown = tested.new_sequence();
-  Sequence young = tested.new_sequence();
-  const std::span tokens(tokens_);
-  const TokenRun before{tokens.first(50), &grown, Wanted::kNothing};
-  tested.forward(std::span(&before, 1));
-  const TokenRun runs[] = {{tokens.subspan(50, 13), &grown, Wanted::kAllLogits},
-                           {tokens, &whole, Wanted::kAllLogits},
-                           {tokens.first(1), &young, Wanted::kAllLogits}};
-  const auto all = tested.forward(runs);
-  const int64_t vocab = decoder_->spec().vocab_size;
-  ASSERT_EQ(std::ssize(all), (13 + kTokens + 1) * vocab);
-  const auto rows = [&](int64_t first, int64_t count) { return std::span(all).subspan(first * vocab, count * vocab); };
-  EXPECT_EQ(digest(rows(13, kTokens)), GetParam().digest);
-  // The others are rows of the same text.
-  EXPECT_EQ(digest(rows(0, 13)), digest(rows(13 + 50, 13)));
-  EXPECT_EQ(digest(rows(13 + kTokens, 1)), digest(rows(13, 1)));
+  for (const int threads : {1, 2, 3}) {
+    core::ThreadPool pool(threads);
+    CpuRunner tested = runner(pool);
+    expect_logits_in_batch(tested, tokens_, GetParam().digest);
+  }
 }
 
 constexpr auto kF32 = core::DType::kF32;
@@ -281,6 +294,26 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"Phi_fp16_kv_fp16", make_phi, kF16, HeadPrecision::kInt8, 0x591a4f0b5086463f},
                     Case{"Phi_fp16_kv_int8", make_phi, kI8, HeadPrecision::kInt8, 0x97026043f24497b8}),
     [](const auto& test) { return std::string(test.param.name); });
+
+/// A real model: SmolLM2-135M-Instruct, the file that scripts/fetch-smollm2 gets, where SALIENT_TEST_GGUF names it.
+TEST(BitEqualityOfSmolLm2, LogitsAreTheSameForAnyThreadsCutsAndBatches) {
+  const char* gguf = std::getenv("SALIENT_TEST_GGUF");
+  if (!gguf || set_is_absent()) GTEST_SKIP() << "SALIENT_TEST_GGUF is not set, or SALIENT_ISA cannot run on this CPU";
+  constexpr uint64_t kDigest = 0x6bef28e884f474d2;
+  const auto decoder =
+      std::make_shared<model::Decoder>(std::make_shared<Checkpoint>(checkpoint::open_checkpoint(gguf)));
+  std::vector<int32_t> tokens;
+  for (int32_t i = 0; i < 24; ++i) tokens.push_back(100 + i * 919 % 40000);
+  for (const auto& [threads, pieces] : {std::pair{1, std::vector<int64_t>{24}}, std::pair{2, std::vector<int64_t>{1}},
+                                        std::pair{3, std::vector<int64_t>{11, 1, 7, 3}}}) {
+    core::ThreadPool pool(threads);
+    CpuRunner runner(decoder, pool);
+    const auto all = logits_of(runner, tokens, pieces);
+    EXPECT_EQ(digest(all), kDigest) << fmt::format("{:#x} by {} kernels on {} threads", digest(all),
+                                                   kernels::active_kernels().name, threads);
+    if (threads == 3) expect_logits_in_batch(runner, tokens, kDigest);
+  }
+}
 
 }  // namespace
 }  // namespace salient::runner

@@ -12,6 +12,9 @@ export function formatSeconds(seconds: number): string {
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
+/** Names of formats and devices as people write them: CPU, AWQ, GGUF; onnxruntime. */
+export const formatName = (name: string) => (name.length <= 4 ? name.toUpperCase() : name);
+
 /** Three figures at most: 0.42, 6.1, 38, 1240. */
 export function formatRate(rate: number): string {
   if (rate >= 10) return String(Math.round(rate));

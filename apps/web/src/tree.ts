@@ -16,8 +16,14 @@ export function siblingsOf(messages: readonly Message[], message: Message): Mess
   return messages.filter((other) => other.parent === message.parent && other.role === message.role);
 }
 
-/** The end of the newest branch below a message: the message itself when nothing follows. */
+/** The newest message below a message, which ends the branch that was last gone on with; itself when nothing follows. */
 export function newestLeaf(messages: readonly Message[], id: string): string {
-  const newest = messages.findLast((message) => message.parent === id);
-  return newest ? newestLeaf(messages, newest.id) : id;
+  const below = new Set([id]);
+  let newest = id;
+  for (const message of messages) {
+    if (message.parent === null || !below.has(message.parent)) continue;
+    below.add(message.id);
+    newest = message.id;
+  }
+  return newest;
 }

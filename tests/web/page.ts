@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test as base, expect, type Locator, type Page } from '@playwright/test';
 
@@ -15,10 +15,10 @@ export class Server {
   #store = mkdtempSync(join(tmpdir(), 'salient-store-'));
 
   constructor(models: string[], ...options: string[]) {
-    const folder = process.env.SALIENT_WEB_MODELS!;
+    const folder = process.env.SALIENT_WEB_MODELS ?? '';
     this.#process = spawn(
       program,
-      ['serve', ...models.map((model) => join(folder, model)), '--port', '0', '--threads', '1', '--open', 'off',
+      ['serve', ...models.map((model) => resolve(folder, model)), '--port', '0', '--threads', '1', '--open', 'off',
        '--store', join(this.#store, 'chats.sqlite'), '--models-in-memory', String(models.length), ...options],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     );

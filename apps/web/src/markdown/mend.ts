@@ -1,13 +1,16 @@
 /** Closes what a text that is still being written has begun, so that it does not jump when the rest arrives. */
 
 /** Lines that become something else with their next character: rules, underlines, bullets, headings, fences. */
-const kUndecidedLine = /^[ \t]*(?:[-=*+_#>~`]+|\d{1,9}[.)])[ \t]*$/;
+const kUndecidedLine = /^[ \t]*(?:[-=*+_#>~`]+|\d{1,9}[.)]?)[ \t]*$/;
 
 /** The rows of a table whose second line, which makes it one, has not come yet. */
 const kTableStart = /(?:^|\n)[ \t]*\|[^\n]*(?:\n[ \t|:-]*)?$/;
 
-/** A link or picture whose address is unfinished. */
-const kOpenLink = /(!?)\[([^\]\n]*)\]\([^)\n]*$/;
+/** That line, when it is whole. */
+const kTableLine = /\n[ \t]*\|?[ \t]*:?-+[^\n]*\n/;
+
+/** A link or picture whose label or address is unfinished. */
+const kOpenLink = /(!?)\[([^[\]\n]*)(?:\](?:\([^)\n]*)?)?$/;
 
 const kMarkers = ['**', '__', '~~', '*', '_'];
 
@@ -20,7 +23,7 @@ export function mendCode(raw: string): string {
 export function mendBlock(raw: string): string {
   const lineStart = raw.lastIndexOf('\n') + 1;
   let text = kUndecidedLine.test(raw.slice(lineStart)) ? raw.slice(0, lineStart) : raw;
-  if (!/\|[ \t]*\n[ \t]*\|?[ \t]*:?-+/.test(text)) text = text.replace(kTableStart, '');
+  if (!kTableLine.test(text)) text = text.replace(kTableStart, '');
   text = text.replace(kOpenLink, (_, picture: string, label: string) => (picture ? '' : label));
   const paragraph = lastParagraph(text);
   return text.slice(0, paragraph) + closeInline(text.slice(paragraph));
@@ -37,6 +40,8 @@ function closeInline(text: string): string {
   const math = /(\$\$|\\\[|\\\()((?:(?!\$\$|\\\]|\\\))[^`])*)$/.exec(text);
   if (math && isOpenMath(text, math[1]!)) return `${text.slice(0, math.index)}\`${math[2] || ' '}\``;
   const open: string[] = [];
+  // Markers at the end may be the first half of longer ones.
+  text = text.replace(/[*_~]+$/, '');
   let i = 0;
   while (i < text.length) {
     if (text[i] === '\\') {

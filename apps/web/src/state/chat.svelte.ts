@@ -33,6 +33,8 @@ class Chat {
   /** The person's message that is being rewritten. */
   editing = $state<string | null>(null);
   #followed = new AbortController();
+  /** Counts, so that of two that are opened at once the later one is shown. */
+  #openings = 0;
   #saving: ReturnType<typeof setTimeout> | undefined;
 
   readonly panes: PaneIndex[] = $derived(this.settings.beside ? [0, 1] : [0]);
@@ -58,6 +60,7 @@ class Chat {
 
   /** An empty page; nothing is kept until something is said. */
   startNew(): void {
+    ++this.#openings;
     this.#leave();
     this.id = null;
     this.title = '';
@@ -69,7 +72,9 @@ class Chat {
   /** Shows a conversation, and goes on with replies that are still being written. */
   async open(id: string): Promise<void> {
     if (id === this.id) return;
+    const opening = ++this.#openings;
     const { messages, ...conversation } = await api.openConversation(id);
+    if (opening !== this.#openings) return;
     this.#leave();
     this.id = id;
     this.title = conversation.title;

@@ -2,7 +2,7 @@ import { ask, chooseModel, composer, expect, openWithLimit, replies, said, setLi
 
 test('from the first visit to the first reply', async ({ page }) => {
   await openWithLimit(page, 60);
-  await expect(page.getByText('Nothing leaves this server')).toBeVisible();
+  await expect(page.getByText('stays on this server')).toBeVisible();
   await ask(page, 'Hello');
   await expect(replies(page)).toHaveCount(1);
   expect((await textOf(replies(page).first())).length).toBeGreaterThan(20);

@@ -1,4 +1,5 @@
 /** Numbers and times as people read them. */
+import type { Model } from './types';
 
 export function formatBytes(bytes: number): string {
   if (bytes < 1e6) return `${Math.round(bytes / 1e3)} kB`;
@@ -14,6 +15,10 @@ export function formatSeconds(seconds: number): string {
 
 /** Names of formats and devices as people write them: CPU, AWQ, GGUF; onnxruntime. */
 export const formatName = (name: string) => (name.length <= 4 ? name.toUpperCase() : name);
+
+/** What is known of a model before it is used: "103 MB · AWQ · CPU". */
+export const formatModel = ({ size_bytes, format, device }: Model) =>
+  [size_bytes === null ? '' : formatBytes(size_bytes), formatName(format ?? ''), formatName(device)].filter(Boolean).join(' · ');
 
 /** Three figures at most: 0.42, 6.1, 38, 1240. */
 export function formatRate(rate: number): string {

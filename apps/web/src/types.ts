@@ -38,11 +38,12 @@ export interface Message {
 export interface Model {
   id: string;
   name: string;
-  size_bytes: number;
-  format: string;
+  /** Null, as the format and the context, when its files cannot be read. */
+  size_bytes: number | null;
+  format: string | null;
   device: string;
   state: 'loaded' | 'loading' | 'not loaded';
-  context: number;
+  context: number | null;
 }
 
 export interface About {

@@ -81,6 +81,9 @@ class Chat {
     this.messages = messages;
     this.head = conversation.head;
     this.settings = complete(conversation.settings);
+    // An imported conversation has other ids than the one that was exported.
+    const end = this.settings.beside?.head;
+    if (end && !messages.some((message) => message.id === end)) this.settings.beside = null;
     for (const message of messages) {
       if (message.state === 'writing') this.#follow(message.id, null);
     }

@@ -2,8 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-const root = join(import.meta.dirname ?? __dirname, '../..');
+const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Makes the models once for all tests; returns what removes them. */
 export default function makeModels() {

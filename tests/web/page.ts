@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { test as base, expect, type Locator, type Page } from '@playwright/test';
 
-const root = join(import.meta.dirname ?? __dirname, '../..');
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const program = process.env.SALIENT_PROGRAM ?? join(root, 'build/release/salient');
 
 export class Server {

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { test as base, expect, type Page } from '@playwright/test';
 import { composer, Server } from './page';
 
-const images = join(import.meta.dirname ?? __dirname, '../../docs/images');
+const images = fileURLToPath(new URL('../../docs/images', import.meta.url));
 const models = process.env.SALIENT_SCREENSHOT_MODELS!.split(' ');
 const desktop = { width: 1280, height: 800 };
 const phone = { width: 390, height: 844 };

@@ -5,7 +5,7 @@ import { composer, Server } from './page';
 
 const images = fileURLToPath(new URL('../../docs/images', import.meta.url));
 const models = process.env.SALIENT_SCREENSHOT_MODELS!.split(' ');
-const desktop = { width: 1280, height: 800 };
+const desktop = { width: 1200, height: 750 };
 const phone = { width: 390, height: 844 };
 
 const test = base.extend<object, { server: Server }>({

@@ -54,8 +54,10 @@ class Chat {
     return pathTo(this.messages, this.headOf(pane));
   }
 
+  /** The alternatives of a message; side by side, those of its own model. */
   siblings(message: Message): Message[] {
-    return siblingsOf(this.messages, message);
+    const siblings = siblingsOf(this.messages, message);
+    return this.settings.beside ? siblings.filter(({ model }) => model === message.model) : siblings;
   }
 
   /** An empty page; nothing is kept until something is said. */

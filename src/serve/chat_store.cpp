@@ -281,29 +281,21 @@ std::vector<FoundConversation> ChatStore::find(const ChatSearch& search) {
   return found;
 }
 
-void ChatStore::rename(const std::string& id, const std::string& title) {
+ChatConversation ChatStore::change(const std::string& id, const ConversationChanges& changes) {
   const std::lock_guard lock(mutex_);
   Transaction transaction(database_);
   touch(id);
-  database_.run("UPDATE conversations SET title = ? WHERE id = ?", title, id);
+  if (changes.title) database_.run("UPDATE conversations SET title = ? WHERE id = ?", *changes.title, id);
+  if (changes.settings) {
+    database_.run("UPDATE conversations SET settings = ? WHERE id = ?", dump(*changes.settings), id);
+  }
+  if (changes.head) {
+    message_of(id, *changes.head);
+    database_.run("UPDATE conversations SET head = ? WHERE id = ?", *changes.head, id);
+  }
+  ChatConversation changed = conversation_of(id);
   transaction.commit();
-}
-
-void ChatStore::set_settings(const std::string& id, const nlohmann::json& settings) {
-  const std::lock_guard lock(mutex_);
-  Transaction transaction(database_);
-  touch(id);
-  database_.run("UPDATE conversations SET settings = ? WHERE id = ?", dump(settings), id);
-  transaction.commit();
-}
-
-void ChatStore::set_head(const std::string& id, const std::string& message) {
-  const std::lock_guard lock(mutex_);
-  Transaction transaction(database_);
-  touch(id);
-  message_of(id, message);
-  database_.run("UPDATE conversations SET head = ? WHERE id = ?", message, id);
-  transaction.commit();
+  return changed;
 }
 
 void ChatStore::remove(const std::string& id) {

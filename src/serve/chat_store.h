@@ -43,6 +43,13 @@ struct ChatSearch {
   std::optional<int64_t> before;  ///< only those that were updated before this
 };
 
+/// What is there is changed.
+struct ConversationChanges {
+  std::optional<std::string> title;
+  std::optional<nlohmann::json> settings;
+  std::optional<std::string> head;
+};
+
 /// A conversation that was found, and the words around what was looked for.
 struct FoundConversation {
   ChatConversation conversation;
@@ -68,9 +75,7 @@ class ChatStore {
   /// The newest first.
   std::vector<FoundConversation> find(const ChatSearch& search);
 
-  void rename(const std::string& id, const std::string& title);
-  void set_settings(const std::string& id, const nlohmann::json& settings);
-  void set_head(const std::string& id, const std::string& message);
+  ChatConversation change(const std::string& id, const ConversationChanges& changes);
   void remove(const std::string& id);
 
   /// Adds a message, which becomes the head; its id and time are set here. A user's follows a finished reply or

@@ -110,8 +110,12 @@ TEST_F(ChatStoreTest, MessagesAreATree) {
   std::vector<std::string> path;
   for (const ChatMessage& message : store().path(id, leaf.id)) path.push_back(message.id);
   EXPECT_EQ(path, (std::vector<std::string>{root.id, left.id, leaf.id}));
-  store().set_head(id, right.id);
-  EXPECT_EQ(store().conversation(id).head, right.id);
+  EXPECT_EQ(store().change(id, {{}, {}, right.id}).head, right.id);
+  EXPECT_EQ(store().change(id, {"Tree", {}, {}}).title, "Tree");
+  const ChatConversation changed = store().change(id, {{}, json{{"a", 1}}, {}});
+  EXPECT_EQ(changed.settings, json({{"a", 1}}));
+  EXPECT_EQ(changed.title, "Tree");
+  EXPECT_EQ(changed.head, right.id);
 }
 
 TEST_F(ChatStoreTest, RefusesWhatDoesNotFit) {
@@ -121,9 +125,9 @@ TEST_F(ChatStoreTest, RefusesWhatDoesNotFit) {
   const ChatMessage writing = reply(id, root.id);
   tests::expect_error(ErrorKind::kNotFound, {"\"nobody\""}, [&] { store().conversation("nobody"); });
   tests::expect_error(ErrorKind::kNotFound, {"\"nobody\""}, [&] { store().remove("nobody"); });
-  tests::expect_error(ErrorKind::kNotFound, {"\"nobody\""}, [&] { store().rename("nobody", "x"); });
+  tests::expect_error(ErrorKind::kNotFound, {"\"nobody\""}, [&] { store().change("nobody", {}); });
   tests::expect_error(ErrorKind::kNotFound, {root.id, other}, [&] { say(other, "b", root.id); });
-  tests::expect_error(ErrorKind::kNotFound, {root.id}, [&] { store().set_head(other, root.id); });
+  tests::expect_error(ErrorKind::kNotFound, {root.id}, [&] { store().change(other, {{}, {}, root.id}); });
   tests::expect_error(ErrorKind::kInvalidInput, {"parent", "user"}, [&] { say(id, "b", root.id); });
   tests::expect_error(ErrorKind::kInvalidInput, {"parent", "assistant"}, [&] { reply(id, writing.id); });
   tests::expect_error(ErrorKind::kInvalidInput, {"still being written"}, [&] { say(id, "b", writing.id); });

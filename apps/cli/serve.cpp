@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <optional>
 #include <set>
 
 #include "api/config.h"
@@ -10,6 +11,9 @@
 #include "cli/interrupt.h"
 #include "cli/model.h"
 #include "core/error.h"
+#include "core/os.h"
+#include "serve/chat_routes.h"
+#include "serve/page_routes.h"
 #include "serve/server.h"
 
 namespace salient::cli {
@@ -30,7 +34,11 @@ struct Flags {
   double kv_gigabytes = 0;
   int64_t grace = 10;
   int64_t ping = 15;
+  std::string store;
+  std::string open = "auto";
 };
+
+constexpr const char* kNoStore = "off";
 
 /// A model's name in the API: the last part of a path, or the name on the hub as it was given.
 std::string name_of(const std::string& model) {
@@ -61,6 +69,33 @@ void check_address(const Flags& flags) {
              flags.server.host);
 }
 
+/// The conversations of the page; nothing with --store off.
+struct Chats {
+  Chats(serve::Engine& engine, const std::filesystem::path& file, const serve::RequestDefaults& defaults)
+      : store(file), writer(engine, store), routes(engine, store, writer, defaults) {}
+  serve::ChatStore store;
+  serve::ReplyWriter writer;
+  serve::ChatRoutes routes;
+};
+
+std::string default_store() {
+  const std::filesystem::path folder = core::os::data_folder();
+  return folder.empty() ? kNoStore : (folder / "chats.sqlite").string();
+}
+
+/// Where the server is.
+std::string url_of(const std::string& host, uint16_t port) {
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  return fmt::format("http://{}{}{}:{}", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+}
+
+void open_page(const Flags& flags, const std::string& url) {
+  constexpr int kOutput = 1;
+  const bool is_wanted =
+      flags.open == "on" || (flags.open == "auto" && core::os::is_terminal(kOutput) && core::os::has_desktop());
+  if (is_wanted && !core::os::open_in_browser(url)) fmt::print(stderr, "salient: no browser could be started\n");
+}
+
 void run(Flags& flags) {
   flags.sampling.check();
   check_address(flags);
@@ -76,14 +111,24 @@ void run(Flags& flags) {
   serve::Engine engine(find_models(flags, interrupt.token()), options);
   // The first model is loaded before anything is answered, so that what is wrong with it is said here.
   engine.load(0, [] {}).get();
-  serve::Routes routes(engine, flags.access, {api::to_options(flags.sampling).sampling});
+  const serve::RequestDefaults defaults{api::to_options(flags.sampling).sampling};
+  serve::Routes routes(engine, flags.access, defaults);
+  serve::PageRoutes page(engine, {version(), build_commit(), active_kernel_name()});
+  routes.add([&](const auto& request) { return page.answer(request); });
+  std::optional<Chats> chats;
+  if (flags.store == kNoStore) {
+    routes.add(serve::answer_without_store);
+  } else {
+    chats.emplace(engine, flags.store, defaults);
+    routes.add([&](const auto& request) { return chats->routes.answer(request); });
+  }
   flags.server.grace = std::chrono::seconds(flags.grace);
   flags.server.ping_interval = std::chrono::seconds(flags.ping);
   serve::Server server(routes, engine, flags.server);
-  const bool is_ipv6 = flags.server.host.find(':') != std::string::npos;
-  fmt::print("salient: listening on http://{}{}{}:{}\n", is_ipv6 ? "[" : "", flags.server.host, is_ipv6 ? "]" : "",
-             server.port());
+  const std::string url = url_of(flags.server.host, server.port());
+  fmt::print("salient: listening on {}\n", url);
   std::fflush(stdout);
+  open_page(flags, url);
   server.run(interrupt.token());
 }
 
@@ -91,7 +136,7 @@ void run(Flags& flags) {
 
 void add_serve(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = program.add_subcommand("serve", "Serve models over HTTP with OpenAI's API");
+  CLI::App* command = program.add_subcommand("serve", "Serve models over HTTP with OpenAI's API and a chat page");
   command
       ->add_option("MODEL", flags->models, "Models: folders, GGUF files, or names on the hub; the first is the default")
       ->required();
@@ -119,6 +164,11 @@ void add_serve(CLI::App& program) {
       ->check(CLI::Range(1, 3600));
   add_option(*command, "--grace", flags->grace, "Seconds for replies to end when the server is stopped")
       ->check(at_least(0));
+  flags->store = default_store();
+  add_option(*command, "--store", flags->store, "File with the conversations of the chat page; off: keep none");
+  add_option(*command, "--open", flags->open,
+             "Open the chat page in a browser: on, off, or auto: from a terminal on a desktop")
+      ->check(CLI::IsMember({"on", "off", "auto"}));
   add_precision_options(*command, flags->model);
   add_sampling_options(*command, flags->sampling);
   command->callback([flags] { run(*flags); });

@@ -38,6 +38,13 @@ std::filesystem::path shared_cache_folder();
 /// Where downloads and derived data of this user are kept: $SALIENT_CACHE, or the platform's cache folder
 /// with "salient" under it.
 std::filesystem::path cache_folder();
+/// Where what this user made is kept: $XDG_DATA_HOME or ~/.local/share with "salient" under it; empty when neither is
+/// known.
+std::filesystem::path data_folder();
+/// Whether there is a desktop that can show a window.
+bool has_desktop();
+/// Asks the desktop to show a page in the user's browser, and does not wait for it. False when nobody could be asked.
+bool open_in_browser(const std::string& url);
 /// Environment variable, or empty.
 std::string environment(const char* name);
 

@@ -1,9 +1,11 @@
 #include <fcntl.h>
 #include <sched.h>
+#include <spawn.h>
 #include <sys/auxv.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -240,6 +242,35 @@ fs::path cache_folder() {
   if (const std::string own = environment("SALIENT_CACHE"); !own.empty()) return own;
   if (const fs::path shared = shared_cache_folder(); !shared.empty()) return shared / "salient";
   fail(ErrorKind::kNotFound, "no cache folder: set SALIENT_CACHE, XDG_CACHE_HOME or HOME");
+}
+
+fs::path data_folder() {
+  if (const std::string xdg = environment("XDG_DATA_HOME"); !xdg.empty()) return fs::path(xdg) / "salient";
+  if (const std::string home = environment("HOME"); !home.empty()) return fs::path(home) / ".local/share/salient";
+  return {};
+}
+
+bool has_desktop() {
+  return !environment("DISPLAY").empty() || !environment("WAYLAND_DISPLAY").empty();
+}
+
+bool open_in_browser(const std::string& url) {
+  posix_spawn_file_actions_t silence;
+  ::posix_spawn_file_actions_init(&silence);
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    ::posix_spawn_file_actions_addopen(&silence, stream, "/dev/null", O_RDWR, 0);
+  }
+  // The shell puts the opener into the background, so that nobody has to wait for it.
+  std::vector<std::string> words = {"sh", "-c", "command -v xdg-open && { xdg-open \"$1\" & }", "sh", url};
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  pid_t child = 0;
+  const int failure = ::posix_spawnp(&child, "sh", &silence, nullptr, arguments.data(), environ);
+  ::posix_spawn_file_actions_destroy(&silence);
+  int status = 0;
+  if (failure != 0 || ::waitpid(child, &status, 0) != child) return false;
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 }  // namespace os

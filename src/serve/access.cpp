@@ -42,6 +42,12 @@ bool is_our_host(const AccessRules& rules, std::string_view host) {
                      [&](const std::string& allowed) { return lower(allowed) == name; });
 }
 
+/// Browsers ask first without the key, and so do containers for the health. The page itself asks for the key.
+bool is_public(const HttpRequest& request) {
+  return request.method == "OPTIONS" || request.path == "/health" || request.path == "/" ||
+         request.path == "/favicon.svg" || request.path.starts_with("/assets/");
+}
+
 void check_key(const AccessRules& rules, const HttpRequest& request) {
   if (rules.api_keys.empty()) return;
   constexpr std::string_view kBearer = "bearer ";
@@ -92,9 +98,7 @@ void check_access(const AccessRules& rules, const HttpRequest& request) {
     const bool same = scheme_end != std::string_view::npos && lower(origin.substr(scheme_end + 3)) == lower(host);
     if (!same) throw Refusal(403, "pages of " + std::string(origin) + " may not use this server (see --cors-origin)");
   }
-  // Browsers ask first without the key, and so do containers for the health.
-  if (request.method == "OPTIONS" || request.path == "/health") return;
-  check_key(rules, request);
+  if (!is_public(request)) check_key(rules, request);
 }
 
 std::vector<std::pair<std::string, std::string>> cors_headers(const AccessRules& rules, const HttpRequest& request) {
@@ -102,7 +106,7 @@ std::vector<std::pair<std::string, std::string>> cors_headers(const AccessRules&
   if (origin.empty() || !is_allowed_origin(rules, origin)) return {};
   return {{"Access-Control-Allow-Origin", std::string(origin)},
           {"Vary", "Origin"},
-          {"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
+          {"Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE, OPTIONS"},
           {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key"}};
 }
 

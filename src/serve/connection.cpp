@@ -31,6 +31,7 @@ HttpRequest to_ours(const http::request<http::string_body>& request, const std::
   ours.method = std::string(request.method_string());
   const std::string target(request.target());
   ours.path = target.substr(0, target.find('?'));
+  if (ours.path.size() < target.size()) ours.query = target.substr(ours.path.size() + 1);
   for (const auto& field : request) {
     std::string name(field.name_string());
     for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));

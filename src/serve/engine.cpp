@@ -32,8 +32,17 @@ size_t Engine::find(const std::string& name) const {
 }
 
 bool Engine::is_loaded(size_t model) const {
+  return loaded(model) != nullptr;
+}
+
+bool Engine::is_loading(size_t model) const {
   const std::lock_guard lock(mutex_);
-  return slots_[model].loaded != nullptr;
+  return slots_[model].loading.valid() && !slots_[model].loaded;
+}
+
+std::shared_ptr<const ServedModel> Engine::loaded(size_t model) const {
+  const std::lock_guard lock(mutex_);
+  return slots_[model].loaded;
 }
 
 Engine::Loading Engine::load(size_t model, std::function<void()> ready) {

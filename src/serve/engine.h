@@ -46,6 +46,10 @@ class Engine {
   /// The index of a model; the first for an empty name and for "default". Throws a Refusal (404) that lists them all.
   size_t find(const std::string& name) const;
   bool is_loaded(size_t model) const;
+  /// Whether somebody asked for a model that is not in memory yet.
+  bool is_loading(size_t model) const;
+  /// Null unless it is in memory.
+  std::shared_ptr<const ServedModel> loaded(size_t model) const;
   /// A model that is in memory, or will be: `ready` is called when it is or cannot be, if that is not now.
   Loading load(size_t model, std::function<void()> ready);
 

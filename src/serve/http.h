@@ -17,7 +17,8 @@ struct HttpRequest {
   std::string path;  ///< without the query
   std::map<std::string, std::string> headers;
   std::string body;
-  std::string client;  ///< the address it comes from
+  std::string client;   ///< the address it comes from
+  std::string query{};  ///< of the URL: what follows the question mark
 
   /// Empty when there is none.
   std::string_view header(const std::string& name) const;

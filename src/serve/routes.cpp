@@ -64,6 +64,9 @@ Answer Routes::dispatch(const HttpRequest& request) {
     allowed = route.method;
   }
   if (request.path.starts_with(std::string(kModels) + "/") && method == "GET") return one_model(request);
+  for (const MoreRoutes& more : more_) {
+    if (auto answer = more(request)) return std::move(*answer);
+  }
   if (!allowed.empty()) throw Refusal(405, fmt::format("{} takes {}, not {}", request.path, allowed, request.method));
   throw Refusal(404, fmt::format("there is nothing at {}", request.path));
 }

@@ -15,6 +15,9 @@ class Routes {
 
   /// Never throws for what a client did: a refusal is an answer.
   Answer answer(const HttpRequest& request);
+  /// Asks others too, in turn, for paths that are not ours; they answer nothing when it is not theirs either.
+  using MoreRoutes = std::function<std::optional<Answer>(const HttpRequest& request)>;
+  void add(MoreRoutes routes) { more_.push_back(std::move(routes)); }
   const AccessRules& access() const { return access_; }
 
  private:
@@ -42,6 +45,7 @@ class Routes {
   Engine& engine_;
   AccessRules access_;
   RequestDefaults defaults_;
+  std::vector<MoreRoutes> more_;
   int64_t started_;
 };
 

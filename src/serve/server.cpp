@@ -62,10 +62,10 @@ class Server::Listener {
     wait_for(stop);
     asio::post(context_, [this] { acceptor_.close(); });
     engine_.drain();
-    wait_for_exchanges(state_.options.grace);
+    wait_for([this] { return state_.exchanges > 0 || engine_.open_replies() > 0; }, state_.options.grace);
     state_.shut_down.request_stop();
     constexpr std::chrono::seconds kToSayGoodbye{2};
-    wait_for_exchanges(kToSayGoodbye);
+    wait_for([this] { return state_.exchanges > 0; }, kToSayGoodbye);
     context_.stop();
   }
 
@@ -97,10 +97,11 @@ class Server::Listener {
     never.wait(lock, stop, [] { return false; });
   }
 
-  void wait_for_exchanges(std::chrono::seconds longest) const {
+  template <typename Busy>
+  static void wait_for(const Busy& is_busy, std::chrono::seconds longest) {
     const auto end = std::chrono::steady_clock::now() + longest;
     constexpr std::chrono::milliseconds kLook{20};
-    while (state_.exchanges > 0 && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(kLook);
+    while (is_busy() && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(kLook);
   }
 
   Engine& engine_;

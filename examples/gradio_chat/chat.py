@@ -1,0 +1,59 @@
+"""A chat in the browser: gradio's page on the Python module of Salient.
+
+    python chat.py MODEL...     folders, GGUF files or names on the hub; none: the models in the hub's cache
+"""
+
+import argparse
+import functools
+
+import gradio
+import salient
+
+
+@functools.lru_cache(maxsize=1)
+def open_model(name, threads):
+    """The model that is in memory; another one takes its place."""
+    return salient.Model(name, threads=threads)
+
+
+def reply(message, history, name, threads, system, temperature, max_tokens):
+    """The reply so far, again and again as it grows. `history` has the turns before `message`."""
+    turns = [{"role": turn["role"], "content": turn["content"]} for turn in history]
+    turns.append({"role": "user", "content": message})
+    if system:
+        turns.insert(0, {"role": "system", "content": system})
+    text = ""
+    try:
+        model = open_model(name, int(threads))
+        for piece in salient.stream(model, turns, temperature=temperature, max_tokens=int(max_tokens)):
+            text += piece
+            yield text
+    except salient.Error as error:
+        raise gradio.Error(str(error)) from error
+
+
+def main():
+    parser = argparse.ArgumentParser(description="A chat in the browser on the Python module of Salient.")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="folder, GGUF file or name on the hub")
+    parser.add_argument("--port", type=int, default=7860, help="port on the loopback (default: 7860)")
+    arguments = parser.parse_args()
+    models = arguments.models or [model["name"] for model in salient.models()]
+    if not models:
+        parser.error("the cache has no models: name one, for example SmolLM2-135M-Instruct")
+    page = gradio.ChatInterface(
+        reply,
+        type="messages",
+        title="Salient",
+        additional_inputs=[
+            gradio.Dropdown(models, value=models[0], label="Model"),
+            gradio.Number(0, precision=0, minimum=0, label="Threads (0: one for each core)"),
+            gradio.Textbox("", label="System prompt"),
+            gradio.Slider(0, 2, value=0.7, step=0.05, label="Temperature"),
+            gradio.Slider(16, 2048, value=512, step=16, label="Most tokens"),
+        ],
+    )
+    page.launch(server_name="127.0.0.1", server_port=arguments.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -50,13 +50,14 @@ struct RestrictedHeader {
   std::set<std::string> layers;
 };
 
-const std::array<RestrictedHeader, 5>& restricted_headers() {
-  static const std::array<RestrictedHeader, 5> headers = {{
+const std::array<RestrictedHeader, 6>& restricted_headers() {
+  static const std::array<RestrictedHeader, 6> headers = {{
       {std::regex("salient_rust\\.h"), {"rust", "hub", "text"}},
       {std::regex("CLI/.*"), {"cli"}},
       {std::regex("protozero/.*"), {"checkpoint", "convert"}},
       {std::regex("boost/.*"), {"serve"}},
       {std::regex("sqlite3\\.h"), {"serve"}},
+      {std::regex("vulkan/.*"), {"runner"}},
   }};
   return headers;
 }

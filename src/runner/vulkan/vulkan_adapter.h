@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace salient::runner {
+
+/// What the runner may make use of where a device has it. Each can be left out, for tests and for drivers that fail.
+struct VulkanFeatures {
+  bool subgroups = true;    ///< sums and maxima through the registers of a subgroup
+  bool integer_dot = true;  ///< four products of int8 numbers in one instruction
+};
+
+/// A device that a Vulkan driver offers.
+struct VulkanAdapter {
+  int index = 0;  ///< "gpu:N" names it
+  std::string name;
+  std::string vendor;
+  std::string type;  ///< "discrete", "integrated", "virtual", "software" or "other"
+  std::string driver;
+  std::string api_version;
+  uint64_t memory = 0;  ///< of its largest heap of its own
+  VulkanFeatures features;
+  bool fast_integer_dot = false;  ///< the device has the instruction, its driver need not imitate it
+  std::string refusal;            ///< why no model can run on it; empty: one can
+
+  bool is_software() const { return type == "software"; }
+};
+
+/// All adapters; none where there is no loader or no driver.
+std::vector<VulkanAdapter> list_vulkan_adapters();
+
+/// Of the adapter that a model should run on where nothing else was asked for: the first discrete one, else the first
+/// that is not software; -1 where there is none.
+int choose_vulkan_adapter(const std::vector<VulkanAdapter>& adapters);
+
+/// What Khronos's validation layer said since the process began; SALIENT_VULKAN_VALIDATION=1 switches it on.
+std::vector<std::string> vulkan_validation_messages();
+
+}  // namespace salient::runner

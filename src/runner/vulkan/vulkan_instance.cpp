@@ -1,0 +1,236 @@
+#include "runner/vulkan/vulkan_instance.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+
+#include "core/error.h"
+#include "core/os.h"
+
+VULKAN_HPP_DEFAULT_DISPATCH_LOADER_DYNAMIC_STORAGE
+
+namespace salient::runner {
+
+namespace {
+
+constexpr const char* kValidationLayer = "VK_LAYER_KHRONOS_validation";
+
+std::mutex messages_mutex;
+std::vector<std::string> messages;
+
+VKAPI_ATTR VkBool32 VKAPI_CALL keep_message(VkDebugUtilsMessageSeverityFlagBitsEXT, VkDebugUtilsMessageTypeFlagsEXT,
+                                            const VkDebugUtilsMessengerCallbackDataEXT* data, void*) {
+  const std::lock_guard lock(messages_mutex);
+  messages.emplace_back(data->pMessage);
+  return VK_FALSE;
+}
+
+/// Loader and instance; they live as long as the process, as drivers' own threads may.
+struct Instance {
+  Instance() {
+    try {
+      loader.emplace();
+    } catch (const std::runtime_error&) {
+      core::fail(core::ErrorKind::kUnsupported,
+                 "there is no Vulkan loader here (libvulkan.so.1): install a GPU driver");
+    }
+    auto& dispatcher = VULKAN_HPP_DEFAULT_DISPATCHER;
+    dispatcher.init(loader->getProcAddress<PFN_vkGetInstanceProcAddr>("vkGetInstanceProcAddr"));
+    if (!dispatcher.vkEnumerateInstanceVersion) {
+      core::fail(core::ErrorKind::kUnsupported, "the Vulkan loader here is of version 1.0, expected 1.1 or later");
+    }
+    const vk::ApplicationInfo application("salient", 1, "salient", 1, VK_API_VERSION_1_3);
+    std::vector<const char*> layers;
+    std::vector<const char*> extensions;
+    const bool validates = core::os::environment("SALIENT_VULKAN_VALIDATION") == "1";
+    if (validates) {
+      layers.push_back(kValidationLayer);
+      extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
+    }
+    try {
+      handle = vk::createInstance({{}, &application, layers, extensions});
+    } catch (const vk::LayerNotPresentError&) {
+      core::fail(core::ErrorKind::kUnsupported, "SALIENT_VULKAN_VALIDATION is set and {} is not installed",
+                 kValidationLayer);
+    } catch (const vk::SystemError& error) {
+      core::fail(core::ErrorKind::kUnsupported, "Vulkan cannot be used here: {}", error.what());
+    }
+    dispatcher.init(handle);
+    if (validates) {
+      using Severity = vk::DebugUtilsMessageSeverityFlagBitsEXT;
+      using Type = vk::DebugUtilsMessageTypeFlagBitsEXT;
+      messenger = handle.createDebugUtilsMessengerEXT(
+          {{}, Severity::eWarning | Severity::eError, Type::eGeneral | Type::eValidation, keep_message});
+    }
+  }
+
+  std::optional<vk::DynamicLoader> loader;
+  vk::Instance handle;
+  vk::DebugUtilsMessengerEXT messenger;
+};
+
+std::string vendor_name(uint32_t id) {
+  switch (id) {
+    case 0x1002:
+      return "AMD";
+    case 0x10de:
+      return "NVIDIA";
+    case 0x8086:
+      return "Intel";
+    case 0x106b:
+      return "Apple";
+    case 0x13b5:
+      return "Arm";
+    case 0x5143:
+      return "Qualcomm";
+    case VK_VENDOR_ID_MESA:
+      return "Mesa";
+    default:
+      return fmt::format("{:#06x}", id);
+  }
+}
+
+std::string type_name(vk::PhysicalDeviceType type) {
+  switch (type) {
+    case vk::PhysicalDeviceType::eDiscreteGpu:
+      return "discrete";
+    case vk::PhysicalDeviceType::eIntegratedGpu:
+      return "integrated";
+    case vk::PhysicalDeviceType::eVirtualGpu:
+      return "virtual";
+    case vk::PhysicalDeviceType::eCpu:
+      return "software";
+    default:
+      return "other";
+  }
+}
+
+std::string version_text(uint32_t version) {
+  return fmt::format("{}.{}.{}", VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version),
+                     VK_API_VERSION_PATCH(version));
+}
+
+/// What the shaders count on, as limits and as what was found; empty where all is there.
+std::string find_refusal(const vk::PhysicalDevice& device, const vk::PhysicalDeviceProperties& properties) {
+  constexpr uint32_t kSharedBytes = 2 * 32 * 65 * sizeof(float);  // gemm.comp's tiles
+  constexpr uint32_t kBindings = 8;
+  constexpr uint32_t kThreads = 256;
+  const vk::PhysicalDeviceLimits& limits = properties.limits;
+  const auto lacks = [&](const char* what, uint32_t found, uint32_t expected) {
+    return fmt::format("{}: its {} is {}, expected {} or more", properties.deviceName.data(), what, found, expected);
+  };
+  if (properties.apiVersion < VK_API_VERSION_1_1) {
+    return fmt::format("{}: its driver speaks Vulkan {}, expected 1.1 or later", properties.deviceName.data(),
+                       version_text(properties.apiVersion));
+  }
+  if (limits.maxComputeSharedMemorySize < kSharedBytes) {
+    return lacks("maxComputeSharedMemorySize", limits.maxComputeSharedMemorySize, kSharedBytes);
+  }
+  if (limits.maxPerStageDescriptorStorageBuffers < kBindings) {
+    return lacks("maxPerStageDescriptorStorageBuffers", limits.maxPerStageDescriptorStorageBuffers, kBindings);
+  }
+  if (limits.maxComputeWorkGroupInvocations < kThreads) {
+    return lacks("maxComputeWorkGroupInvocations", limits.maxComputeWorkGroupInvocations, kThreads);
+  }
+  for (const vk::QueueFamilyProperties& family : device.getQueueFamilyProperties()) {
+    if (family.queueFlags & vk::QueueFlagBits::eCompute) return {};
+  }
+  return fmt::format("{}: it has no queue that computes", properties.deviceName.data());
+}
+
+bool has_extension(const vk::PhysicalDevice& device, const char* name) {
+  const auto extensions = device.enumerateDeviceExtensionProperties();
+  return std::any_of(extensions.begin(), extensions.end(),
+                     [&](const auto& extension) { return std::string(extension.extensionName.data()) == name; });
+}
+
+bool has_subgroup_sums(const vk::PhysicalDeviceSubgroupProperties& subgroups) {
+  const auto needed = vk::SubgroupFeatureFlagBits::eBasic | vk::SubgroupFeatureFlagBits::eArithmetic;
+  constexpr uint32_t kNarrowest = 4;  // reduce.glsl has room for the results of no more subgroups
+  return (subgroups.supportedOperations & needed) == needed &&
+         (subgroups.supportedStages & vk::ShaderStageFlagBits::eCompute) && subgroups.subgroupSize >= kNarrowest;
+}
+
+}  // namespace
+
+vk::Instance vulkan_instance() {
+  static const Instance instance;
+  return instance.handle;
+}
+
+std::vector<vk::PhysicalDevice> physical_devices() {
+  return vulkan_instance().enumeratePhysicalDevices();
+}
+
+VulkanAdapter describe_adapter(vk::PhysicalDevice device, int index) {
+  const vk::PhysicalDeviceProperties properties = device.getProperties();
+  VulkanAdapter adapter;
+  adapter.index = index;
+  adapter.name = properties.deviceName.data();
+  adapter.vendor = vendor_name(properties.vendorID);
+  adapter.type = type_name(properties.deviceType);
+  adapter.api_version = version_text(properties.apiVersion);
+  adapter.driver = fmt::format("{:#x}", properties.driverVersion);
+  const vk::PhysicalDeviceMemoryProperties memory = device.getMemoryProperties();
+  for (uint32_t i = 0; i < memory.memoryHeapCount; ++i) {
+    const vk::MemoryHeap& heap = memory.memoryHeaps[i];
+    if (heap.flags & vk::MemoryHeapFlagBits::eDeviceLocal) adapter.memory = std::max(adapter.memory, heap.size);
+  }
+  adapter.refusal = find_refusal(device, properties);
+  if (properties.apiVersion < VK_API_VERSION_1_1) return adapter;
+  const auto subgroups = device.getProperties2<vk::PhysicalDeviceProperties2, vk::PhysicalDeviceSubgroupProperties>();
+  adapter.features.subgroups = has_subgroup_sums(subgroups.get<vk::PhysicalDeviceSubgroupProperties>());
+  adapter.features.integer_dot = false;
+  const bool is_new = properties.apiVersion >= VK_API_VERSION_1_3;
+  if (is_new || has_extension(device, VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME)) {
+    const auto driver = device.getProperties2<vk::PhysicalDeviceProperties2, vk::PhysicalDeviceDriverProperties>()
+                            .get<vk::PhysicalDeviceDriverProperties>();
+    adapter.driver = fmt::format("{} {}", driver.driverName.data(), driver.driverInfo.data());
+  }
+  if (is_new || has_extension(device, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
+    adapter.features.integer_dot =
+        device.getFeatures2<vk::PhysicalDeviceFeatures2, vk::PhysicalDeviceShaderIntegerDotProductFeatures>()
+            .get<vk::PhysicalDeviceShaderIntegerDotProductFeatures>()
+            .shaderIntegerDotProduct;
+    adapter.fast_integer_dot =
+        adapter.features.integer_dot &&
+        device.getProperties2<vk::PhysicalDeviceProperties2, vk::PhysicalDeviceShaderIntegerDotProductProperties>()
+            .get<vk::PhysicalDeviceShaderIntegerDotProductProperties>()
+            .integerDotProduct4x8BitPackedSignedAccelerated;
+  }
+  return adapter;
+}
+
+std::vector<VulkanAdapter> list_vulkan_adapters() {
+  std::vector<VulkanAdapter> adapters;
+  try {
+    for (const vk::PhysicalDevice& device : physical_devices()) {
+      adapters.push_back(describe_adapter(device, static_cast<int>(adapters.size())));
+    }
+  } catch (const core::Error& error) {
+    if (error.kind() != core::ErrorKind::kUnsupported) throw;
+  } catch (const vk::SystemError& error) {
+    core::fail(core::ErrorKind::kInternal, "the Vulkan adapters could not be listed: {}", error.what());
+  }
+  return adapters;
+}
+
+int choose_vulkan_adapter(const std::vector<VulkanAdapter>& adapters) {
+  int chosen = -1;
+  for (const VulkanAdapter& adapter : adapters) {
+    if (adapter.is_software() || !adapter.refusal.empty()) continue;
+    if (adapter.type == "discrete") return adapter.index;
+    if (chosen < 0) chosen = adapter.index;
+  }
+  return chosen;
+}
+
+std::vector<std::string> vulkan_validation_messages() {
+  const std::lock_guard lock(messages_mutex);
+  return messages;
+}
+
+}  // namespace salient::runner

@@ -1,0 +1,74 @@
+#include "runner/vulkan/vulkan_kv_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "core/progress.h"
+
+namespace salient::runner {
+
+namespace {
+
+constexpr int64_t kFirstPages = 16;
+
+}  // namespace
+
+VulkanKvCache::VulkanKvCache(std::shared_ptr<const VulkanDevice> device, Pipelines& pipelines, int64_t layers,
+                             int64_t kv_heads, int64_t head_dim)
+    : device_(std::move(device)),
+      commands_(*device_, pipelines),
+      layers_(layers),
+      page_bytes_(kv_heads * 2 * kPageKeys * head_dim * static_cast<int64_t>(sizeof(uint16_t))) {}
+
+DeviceSlice VulkanKvCache::layer(int64_t index) const {
+  return buffers_[static_cast<size_t>(index)].slice();
+}
+
+void VulkanKvCache::add_page() {
+  if (pages_ < capacity_) {
+    ++pages_;
+    return;
+  }
+  const auto most = static_cast<int64_t>(device_->limits().maxStorageBufferRange) / page_bytes_;
+  const int64_t capacity = std::min(std::max(kFirstPages, 2 * capacity_), most);
+  if (capacity <= capacity_) {
+    core::fail(core::ErrorKind::kOutOfMemory,
+               "{}: keys and values of {} tokens are all it can hold: it binds {} of one layer at most",
+               device_->adapter().name, capacity_ * kPageKeys,
+               core::format_bytes(device_->limits().maxStorageBufferRange));
+  }
+  translate_errors(device_->adapter().name, [&] {
+    std::vector<DeviceBuffer> larger;
+    for (int64_t i = 0; i < layers_; ++i) {
+      larger.emplace_back(*device_, static_cast<uint64_t>(capacity * page_bytes_), MemoryPlace::kDevice);
+    }
+    if (pages_ > 0) {
+      commands_.begin();
+      for (int64_t i = 0; i < layers_; ++i) {
+        commands_.copy(layer(i).part(0, static_cast<uint64_t>(pages_ * page_bytes_)),
+                       larger[static_cast<size_t>(i)].slice());
+      }
+      commands_.end();
+      commands_.run();
+    }
+    buffers_ = std::move(larger);
+  });
+  capacity_ = capacity;
+  ++generation_;
+  ++pages_;
+}
+
+void VulkanKvCache::copy_page(int32_t from, int32_t to) {
+  const auto page = [&](int64_t index, int32_t id) {
+    return layer(index).part(static_cast<uint64_t>(id * page_bytes_), static_cast<uint64_t>(page_bytes_));
+  };
+  translate_errors(device_->adapter().name, [&] {
+    commands_.begin();
+    for (int64_t i = 0; i < layers_; ++i) commands_.copy(page(i, from), page(i, to));
+    commands_.end();
+    commands_.run();
+  });
+}
+
+}  // namespace salient::runner

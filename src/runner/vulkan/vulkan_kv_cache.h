@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "runner/sequence.h"
+#include "runner/vulkan/command_list.h"
+#include "runner/vulkan/device_memory.h"
+
+namespace salient::runner {
+
+/// Keys and values on the device in fp16: for each layer the pages of all sequences, [pages][kv_heads][keys, values],
+/// each as shaders/cache.glsl describes it. A layer's part is bound as a whole; page ids count in it. It doubles, with
+/// a copy, when pages run out.
+class VulkanKvCache : public PagePool {
+ public:
+  VulkanKvCache(std::shared_ptr<const VulkanDevice> device, Pipelines& pipelines, int64_t layers, int64_t kv_heads,
+                int64_t head_dim);
+
+  int64_t page_tokens() const override { return kPageKeys; }
+  int64_t bytes_per_token() const { return layers_ * page_bytes_ / kPageKeys; }
+  DeviceSlice layer(int64_t index) const;
+  /// Changes when buffers were replaced: recordings that bind them have to be made again.
+  int64_t generation() const { return generation_; }
+
+  static constexpr int64_t kPageKeys = 64;
+
+ protected:
+  void add_page() override;
+  void copy_page(int32_t from, int32_t to) override;
+
+ private:
+  std::shared_ptr<const VulkanDevice> device_;  ///< sequences may outlive their runner
+  CommandList commands_;
+  int64_t layers_;
+  int64_t page_bytes_;  ///< of one layer
+  int64_t capacity_ = 0;
+  int64_t pages_ = 0;
+  int64_t generation_ = 0;
+  std::vector<DeviceBuffer> buffers_;  ///< one a layer
+};
+
+}  // namespace salient::runner

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/progress.h"
+#include "core/thread_pool.h"
+#include "model/decoder.h"
+#include "runner/cpu_linear.h"
+#include "runner/head_rounding.h"
+#include "runner/runner.h"
+#include "runner/vulkan/vulkan_adapter.h"
+
+namespace salient::runner {
+
+struct VulkanRunnerOptions {
+  int adapter = 0;  ///< VulkanAdapter::index
+  VulkanFeatures features;
+  /// Of quantized linears while few tokens are computed at once; unset: int8 where the device multiplies that in one
+  /// instruction. Prompts are computed in fp32.
+  std::optional<Activations> activations;
+  HeadPrecision head = HeadPrecision::kStored;
+  /// Called as layers are packed, and while a sequence is computed again because its rotary regime changed.
+  core::ProgressCallback progress = {};
+};
+
+/// Runs a decoder on a Vulkan device: weights, keys and values (in fp16) are there, embeddings are read on the host.
+/// A token is one submission. Sums have the order that the device's shaders give them, so logits are close to the
+/// CPU's and not the same bits. One thread may use it at a time.
+class VulkanRunner : public Runner {
+ public:
+  /// `pool` is used while weights are packed. Throws unsupported (no loader, no device, a model the shaders do not
+  /// take: the sentence names the field), out_of_memory, device_lost.
+  VulkanRunner(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool, VulkanRunnerOptions options = {});
+  ~VulkanRunner() override;
+
+  const model::DecoderSpec& spec() const override;
+  const model::Decoder& decoder() const;
+  const VulkanAdapter& adapter() const;
+  /// Those in use.
+  const VulkanFeatures& features() const;
+  Activations activations() const;
+  const std::optional<HeadGroups>& rounded_head() const;
+  Sequence new_sequence() override;
+  std::vector<float> forward(std::span<const TokenRun> runs) override;
+
+  /// Bytes of weights read for one token, head included.
+  int64_t bytes_per_token() const;
+  /// Bytes of keys and values that each token of a sequence takes.
+  int64_t kv_bytes_per_token() const;
+  /// Of the last batch that `forward` ran.
+  int64_t dispatches() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace salient::runner

@@ -15,6 +15,7 @@
 #include "core/thread_pool.h"
 #include "generate/generator.h"
 #include "generate/log_probabilities.h"
+#include "generate/logit_changes.h"
 #include "generate/prefix_tree.h"
 #include "generate/sampler.h"
 #include "generate/step_budget.h"
@@ -40,6 +41,7 @@ struct ReplyUpdate {
 struct ReplyRequest {
   std::vector<int32_t> prompt;
   SamplingOptions sampling;
+  LogitBias logit_bias;
   /// Tells several replies to one prompt apart: each has its own random numbers, and the first those of a Generator.
   uint64_t stream = 0;
   std::optional<int64_t> max_tokens;  ///< none: until the model ends its reply or the context is full

@@ -45,6 +45,7 @@ void CompletionExchange::start() {
       generate::ReplyRequest reply;
       reply.prompt = prompts_.back();
       reply.sampling = request_.sampling;
+      reply.logit_bias = request_.logit_bias;
       reply.stream = static_cast<uint64_t>(choice);
       reply.max_tokens = request_.max_tokens;
       reply.stop = request_.stop;

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <limits>
-#include <random>
 
 #include "serve/failure.h"
 #include "serve/field_reader.h"
+#include "serve/sampling_fields.h"
 
 namespace salient::serve {
 
@@ -18,19 +18,8 @@ constexpr size_t kMostStops = 16;
 constexpr size_t kMostPrompts = 64;
 constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 
-uint64_t random_seed() {
-  std::random_device device;
-  return uint64_t{device()} << 32 | device();
-}
-
 /// Fields that ask for something only where they are not what they are by default.
 void refuse_what_is_not_done(FieldReader& fields) {
-  for (const char* name : {"frequency_penalty", "presence_penalty"}) {
-    if (fields.number(name, -2, 2).value_or(0) != 0) fields.fail(name, "0: penalties are not supported yet");
-  }
-  if (const auto& bias = fields.get("logit_bias"); !bias.is_null() && !bias.empty()) {
-    fields.fail("logit_bias", "nothing: it is not supported yet");
-  }
   if (const auto& tools = fields.get("tools"); !tools.is_null() && !tools.empty()) {
     fields.fail("tools", "none: tools are not supported yet");
   }
@@ -42,19 +31,6 @@ void refuse_what_is_not_done(FieldReader& fields) {
       fields.fail("response_format", "{\"type\": \"text\"}: others are not supported yet");
     }
   }
-}
-
-void read_sampling(FieldReader& fields, generate::SamplingOptions& sampling) {
-  const auto temperature = fields.number("temperature", 0, 100);
-  if (temperature) sampling.temperature = static_cast<float>(*temperature);
-  if (const auto top_p = fields.number("top_p", 0, 1)) {
-    if (*top_p == 0) fields.fail("top_p", "above 0 and at most 1");
-    sampling.top_p = static_cast<float>(*top_p);
-  }
-  sampling.top_k = fields.integer("top_k", 0, kAny).value_or(sampling.top_k);
-  // -1 is what other servers take for any.
-  const int64_t seed = fields.integer("seed", -1, kAny).value_or(-1);
-  sampling.seed = seed < 0 ? random_seed() : static_cast<uint64_t>(seed);
 }
 
 void read_common(FieldReader& fields, CompletionRequest& request) {
@@ -75,6 +51,7 @@ void read_common(FieldReader& fields, CompletionRequest& request) {
     if (!request.stream) fields.fail("stream_options", "it only where stream is true");
   }
   read_sampling(fields, request.sampling);
+  request.logit_bias = read_logit_bias(fields);
   refuse_what_is_not_done(fields);
   fields.ignore({"metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls",
                  "cache_prompt", "verbosity", "prompt_cache_retention"});

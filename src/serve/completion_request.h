@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "generate/logit_changes.h"
 #include "generate/sampler.h"
 #include "text/chat_template.h"
 
@@ -16,6 +17,7 @@ namespace salient::serve {
 struct CompletionRequest {
   std::string model;
   generate::SamplingOptions sampling;
+  generate::LogitBias logit_bias;
   std::optional<int64_t> max_tokens;
   std::vector<std::string> stop;
   int64_t choices = 1;              ///< the field n

@@ -35,6 +35,11 @@ TEST(CompletionRequest, ReadsAChat) {
                                           {"temperature", 0.5},
                                           {"top_p", 0.25},
                                           {"top_k", 3},
+                                          {"min_p", 0.125},
+                                          {"presence_penalty", 1.5},
+                                          {"frequency_penalty", -1},
+                                          {"repetition_penalty", 1.25},
+                                          {"logit_bias", {{"7", -100}, {"31", 2.5}}},
                                           {"seed", 7},
                                           {"n", 2},
                                           {"stop", {"a", "b"}},
@@ -51,6 +56,11 @@ TEST(CompletionRequest, ReadsAChat) {
   EXPECT_EQ(request.sampling.temperature, 0.5f);
   EXPECT_EQ(request.sampling.top_p, 0.25f);
   EXPECT_EQ(request.sampling.top_k, 3);
+  EXPECT_EQ(request.sampling.min_p, 0.125f);
+  EXPECT_EQ(request.sampling.presence_penalty, 1.5f);
+  EXPECT_EQ(request.sampling.frequency_penalty, -1.0f);
+  EXPECT_EQ(request.sampling.repetition_penalty, 1.25f);
+  EXPECT_EQ(request.logit_bias, (generate::LogitBias{{7, -100.0f}, {31, 2.5f}}));
   EXPECT_EQ(request.sampling.seed, 7u);
   EXPECT_EQ(request.choices, 2);
   EXPECT_EQ(request.stop, (std::vector<std::string>{"a", "b"}));
@@ -62,11 +72,14 @@ TEST(CompletionRequest, ReadsAChat) {
 }
 
 TEST(CompletionRequest, TakesWhatIsNotSaidFromTheDefaults) {
-  const RequestDefaults defaults{{.temperature = 0.3f, .top_k = 9, .top_p = 0.8f}};
+  const RequestDefaults defaults{
+      {.temperature = 0.3f, .top_k = 9, .top_p = 0.8f, .min_p = 0.1f, .presence_penalty = 0.5f}};
   const CompletionRequest request = read_chat_request({{"messages", kMessages}}, defaults);
   EXPECT_EQ(request.sampling.temperature, 0.3f);
   EXPECT_EQ(request.sampling.top_k, 9);
   EXPECT_EQ(request.sampling.top_p, 0.8f);
+  EXPECT_EQ(request.sampling.min_p, 0.1f);
+  EXPECT_EQ(request.sampling.presence_penalty, 0.5f);
   EXPECT_FALSE(request.max_tokens);
   EXPECT_FALSE(request.logprobs);
   EXPECT_NE(request.sampling.seed, read_chat_request({{"messages", kMessages}}, defaults).sampling.seed)
@@ -110,6 +123,14 @@ TEST(CompletionRequest, NamesTheFieldAtFault) {
                                                  {"stream", "yes"},
                                                  {"model", 7},
                                                  {"frequency_penalty", 3},
+                                                 {"presence_penalty", -2.5},
+                                                 {"repetition_penalty", 0},
+                                                 {"min_p", 2},
+                                                 {"logit_bias", {1, 2}},
+                                                 {"logit_bias", {{"one", 1}}},
+                                                 {"logit_bias", {{"-1", 1}}},
+                                                 {"logit_bias", {{"1", 101}}},
+                                                 {"logit_bias", {{"1", nullptr}}},
                                                  {"response_format", {{"type", "unheard_of"}}},
                                                  {"unheard_of", 1}}) {
     const auto [field, sentence] = refusal(chat, {{name, value}});

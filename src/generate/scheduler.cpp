@@ -111,7 +111,8 @@ void Scheduler::submit(ReplyRequest request) {
   ChoiceRules rules{.sampling = request.sampling,
                     .logit_bias = request.logit_bias,
                     .ends = runner_.spec().end_of_sequence,
-                    .stream = request.stream};
+                    .stream = request.stream,
+                    .mask = request.mask};
   waiting_.emplace_back(std::move(request), std::move(rules), runner_.new_sequence(), tokenizer_, arrivals_++);
 }
 
@@ -317,6 +318,7 @@ void Scheduler::read_logits(const Run& run, std::span<const float> logits) const
     if (text.missing() > 0 || text.request.max_tokens == 0) return;
     const std::span<const float> last = logits.last(vocab_size);
     text.chosen = text.chooser.choose(last, {text.tokens, text.prompt_size()});
+    if (text.request.mask && !text.chooser.ends_reply(text.chosen)) text.request.mask->accept(text.chosen);
     if (text.request.logprobs) text.chosen_logprobs = log_probabilities(last, text.chosen, *text.request.logprobs);
   } catch (...) {
     text.update.failure = std::current_exception();
@@ -356,6 +358,7 @@ void Scheduler::take_token(Text& text, int32_t id) {
   ++totals_.generated_tokens;
   text.update.text += text.stop.push(text.decoder.push(id));
   if (text.stop.matched()) return finish(text, FinishReason::kStop);
+  if (text.request.mask && text.request.mask->complete()) return finish(text, FinishReason::kStop);
   if (text.request.max_tokens == std::ssize(text.reply.ids) || std::ssize(text.tokens) >= options_.context) {
     return finish(text, FinishReason::kLength);
   }

@@ -20,6 +20,7 @@
 #include "generate/sampler.h"
 #include "generate/step_budget.h"
 #include "generate/stop_strings.h"
+#include "generate/token_mask.h"
 #include "runner/runner.h"
 #include "text/decode_stream.h"
 #include "text/tokenizer.h"
@@ -42,6 +43,7 @@ struct ReplyRequest {
   std::vector<int32_t> prompt;
   SamplingOptions sampling;
   LogitBias logit_bias;
+  std::shared_ptr<TokenMask> mask;  ///< what the reply may be; it serves this one. Null: anything
   /// Tells several replies to one prompt apart: each has its own random numbers, and the first those of a Generator.
   uint64_t stream = 0;
   std::optional<int64_t> max_tokens;  ///< none: until the model ends its reply or the context is full

@@ -31,7 +31,7 @@ struct Scheduler::Text {
         tokens(request.prompt),
         sequence(std::move(empty)),
         chooser(std::move(rules)),
-        decoder(tokenizer, true),
+        decoder(tokenizer, true, request.spelled),
         stop(request.stop) {
     reply.prompt_tokens = prompt_size();
   }

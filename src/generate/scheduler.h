@@ -48,6 +48,7 @@ struct ReplyRequest {
   uint64_t stream = 0;
   std::optional<int64_t> max_tokens;  ///< none: until the model ends its reply or the context is full
   std::vector<std::string> stop;      ///< the reply ends before the first of these
+  std::vector<int32_t> spelled;       ///< special tokens that the reply's text has all the same
   std::optional<int64_t> logprobs;    ///< how many most likely tokens to report beside each token
   bool prompt_logprobs = false;       ///< report those of the prompt too, which is then computed without the cache
   std::string client;                 ///< clients take turns

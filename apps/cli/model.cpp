@@ -80,6 +80,9 @@ void ReplyFlags::add_to(CLI::App& command) {
   command.add_option("--stop", config.stop_strings, "A text that ends the reply; repeatable")
       ->envname(environment_name("--stop"))
       ->allow_extra_args(false);
+  CLI::Option* schema =
+      add_option(command, "--json-schema", json_schema, "The reply is JSON of this schema, given as text");
+  add_option(command, "--regex", regex, "The whole reply matches this regular expression")->excludes(schema);
   add_option(command, "--speculate", speculate,
              "Try several tokens at once where the text repeats itself and that is faster; the reply is the same")
       ->check(CLI::IsMember({"on", "off"}));
@@ -88,6 +91,8 @@ void ReplyFlags::add_to(CLI::App& command) {
 GenerationConfig ReplyFlags::finished_config() const {
   GenerationConfig finished = config;
   finished.speculate = speculate == "on";
+  if (!json_schema.empty()) finished.grammar = {"json_schema", json_schema};
+  if (!regex.empty()) finished.grammar = {"regex", regex};
   return finished;
 }
 

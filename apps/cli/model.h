@@ -41,6 +41,8 @@ struct ReplyFlags {
   GenerationConfig config;
   std::string system;
   std::string speculate = "on";
+  std::string json_schema;
+  std::string regex;
   void add_to(CLI::App& command);
   /// The flags that are words, as the configuration has them.
   GenerationConfig finished_config() const;

@@ -154,7 +154,8 @@ int run(int argc, char** argv) {
       continue;
     }
     std::vector<LayerStatistics> statistics;
-    for (const auto& pass : passes) statistics.push_back(pass->run_layer_observed(i));
+    StageTimes times;
+    for (const auto& pass : passes) statistics.push_back(pass->run_layer_observed(i, times));
     comparison.add(decoder->spec(), decoder->layer(i), statistics);
     std::printf("layers up to %d\n", static_cast<int>(i));
     comparison.print();

@@ -30,6 +30,7 @@ OgaGenerator::OgaGenerator(const OgaModel& of, const OgaGeneratorParams& params)
   for (int64_t row = 0; row < search.whole("batch_size"); ++row) {
     salient::GenerationConfig config = search.to_config(context, seed, static_cast<uint64_t>(row));
     config.end_tokens = end_tokens;
+    config.grammar = params.guidance;
     rows.emplace_back(model, config);
   }
   sequences.resize(rows.size());

@@ -112,6 +112,7 @@ class Search {
 
 struct OgaGeneratorParams {
   salient::oga::Search search;
+  std::optional<salient::Grammar> guidance = {};
 };
 
 struct OgaGenerator {

@@ -148,3 +148,14 @@ OGA_EXPORT OgaResult* OgaGeneratorParamsGetSearchNumber(const OgaGeneratorParams
 OGA_EXPORT OgaResult* OgaGeneratorParamsGetSearchBool(const OgaGeneratorParams* params, const char* name, bool* out) {
   return guard([&] { require(out, "out") = require(params, "params").search.get_switch(&require(name, "name")); });
 }
+/// Tokens that a grammar forces are computed like others, so enable_ff_tokens changes nothing.
+OGA_EXPORT OgaResult* OgaGeneratorParamsSetGuidance(OgaGeneratorParams* params, const char* type, const char* data,
+                                                    bool) {
+  return guard([&] {
+    const std::string kind = &require(type, "type");
+    if (kind != "json_schema" && kind != "regex" && kind != "lark_grammar") {
+      salient::oga::fail("there is no guidance \"" + kind + "\"; there are json_schema, regex, lark_grammar");
+    }
+    require(params, "params").guidance = {kind == "lark_grammar" ? "lark" : kind, &require(data, "data")};
+  });
+}

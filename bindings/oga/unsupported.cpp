@@ -144,8 +144,6 @@ REFUSE(OgaGenerator_SetInputs, "other inputs of a model are")
 REFUSE(OgaGenerator_SetModelInput, "other inputs of a model are")
 REFUSE(OgaGenerator_SnapshotState, "other inputs of a model are")
 
-REFUSE(OgaGeneratorParamsSetGuidance, "guidance is")
-
 REFUSE(OgaCreateStreamingProcessor, "streaming audio is")
 REFUSE(OgaStreamingProcessorFlush, "streaming audio is")
 REFUSE(OgaStreamingProcessorGetOption, "streaming audio is")

@@ -18,7 +18,7 @@ std::string to_json(nb::handle object) {
   return nb::cast<std::string>(nb::module_::import_("json").attr("dumps")(object));
 }
 
-/// The configuration of keyword arguments: its numbers by their names, and stop, logit_bias and end_tokens.
+/// The configuration of keyword arguments: its numbers by their names, stop, logit_bias, end_tokens, and a grammar.
 GenerationConfig make_config(const nb::kwargs& options) {
   GenerationConfig config;
   for (const auto& [key, value] : options) {
@@ -32,6 +32,10 @@ GenerationConfig make_config(const nb::kwargs& options) {
       }
     } else if (name == "end_tokens") {
       config.end_tokens = nb::cast<std::vector<int32_t>>(value);
+    } else if (name == "json_schema") {
+      config.grammar = {name, nb::isinstance<nb::str>(value) ? nb::cast<std::string>(value) : to_json(value)};
+    } else if (name == "regex" || name == "lark") {
+      config.grammar = {name, nb::cast<std::string>(value)};
     } else {
       config.set(name, nb::cast<double>(value));
     }
@@ -179,7 +183,7 @@ void add_generator(nb::module_& module) {
           },
           nb::arg("model"), nb::arg("options"),
           "Options: the numbers that option_names() lists, stop (a text or a list), logit_bias ({id: number}), "
-          "end_tokens (a list).")
+          "end_tokens (a list), and as what the reply must follow json_schema (a dict or its text), regex or lark.")
       .def(
           "append_tokens",
           [](Generator& generator, nb::object tokens, const Cancel* cancel) {

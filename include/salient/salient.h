@@ -86,6 +86,8 @@ SALIENT_API void SalientDestroyConfig(SalientConfig* config);
 SALIENT_API SalientStatus SalientConfigSet(SalientConfig* config, const char* name, double value);
 SALIENT_API SalientStatus SalientConfigGet(const SalientConfig* config, const char* name, double* out);
 SALIENT_API SalientStatus SalientConfigAddStopString(SalientConfig* config, const char* text);
+/* What the reply must follow: `kind` is "json_schema", "regex" or "lark"; it is compiled when a generator is made. */
+SALIENT_API SalientStatus SalientConfigSetGrammar(SalientConfig* config, const char* kind, const char* text);
 SALIENT_API SalientStatus SalientConfigSetLogitBias(SalientConfig* config, int32_t token, float bias);
 
 /* `config` may be null: the defaults. */

@@ -168,6 +168,12 @@ class SALIENT_API ChatTemplate {
   std::shared_ptr<const Parts> parts_;
 };
 
+/// What a reply must follow. `kind` is "json_schema", "regex" (of the whole reply) or "lark" (llguidance's dialect).
+struct Grammar {
+  std::string kind;
+  std::string text;
+};
+
 /// How tokens are chosen and when a reply ends. The filters work in this order, which is that of transformers: logit
 /// bias and penalties, no-repeat n-grams, then temperature, top_k, top_p, min_p, each on what the one before leaves.
 /// The same seed gives the same text on every machine, instruction set and batch.
@@ -189,6 +195,7 @@ struct SALIENT_API GenerationConfig {
   int64_t min_length = 0;                          ///< no token ends the reply before both together have so many
   std::vector<std::string> stop_strings;           ///< end the reply, which does not have them
   std::optional<std::vector<int32_t>> end_tokens;  ///< instead of those that the model names
+  std::optional<Grammar> grammar;                  ///< what the reply must follow
   bool speculate = true;               ///< several tokens at once where that is faster; the text is the same
   int64_t top_log_probabilities = -1;  ///< with each token those of so many most likely; -1: none, not its own
 
@@ -310,7 +317,7 @@ struct BeamReply {
   FinishReason finish = FinishReason::kStop;
 };
 /// The best replies, best first. Of the configuration it obeys max_tokens, context, min_length, end_tokens,
-/// repetition_penalty and no_repeat_ngram_size. Throws invalid_input, or cancelled.
+/// repetition_penalty and no_repeat_ngram_size; a grammar is unsupported. Throws invalid_input, or cancelled.
 SALIENT_API std::vector<BeamReply> beam_search(const Model& model, std::span<const int32_t> prompt,
                                                const BeamOptions& options = {}, const GenerationConfig& config = {},
                                                std::stop_token stop = {});

@@ -240,6 +240,15 @@ SalientStatus SalientConfigAddStopString(SalientConfig* config, const char* text
   });
 }
 
+SalientStatus SalientConfigSetGrammar(SalientConfig* config, const char* kind, const char* text) {
+  return guard([&] {
+    require(config, "config");
+    require(kind, "kind");
+    require(text, "text");
+    config->config.grammar = {kind, text};
+  });
+}
+
 SalientStatus SalientConfigSetLogitBias(SalientConfig* config, int32_t token, float bias) {
   return guard([&] { require(config, "config").config.logit_bias[token] = bias; });
 }

@@ -13,7 +13,16 @@ struct Generator::Parts {
   Parts(std::shared_ptr<Model::Parts> of_model, const GenerationConfig& config)
       : model(std::move(of_model)),
         tokenizer(model->tokenizer()),
-        generator(model->shared_runner, tokenizer->tokenizer, api::to_options(config)) {}
+        generator(model->shared_runner, tokenizer->tokenizer, options_of(*model, config)) {}
+
+  static generate::GenerateOptions options_of(Model::Parts& model, const GenerationConfig& config) {
+    generate::GenerateOptions options = api::to_options(config);
+    if (config.grammar) {
+      options.mask = model.grammars.compile({config.grammar->kind, config.grammar->text},
+                                            options.ends.value_or(model.runner.spec().end_of_sequence));
+    }
+    return options;
+  }
 
   std::shared_ptr<Model::Parts> model;
   std::shared_ptr<const Tokenizer::Parts> tokenizer;
@@ -22,6 +31,11 @@ struct Generator::Parts {
 };
 
 namespace {
+
+/// For what goes through the model together.
+void refuse_grammar(const GenerationConfig& config, const char* what) {
+  if (config.grammar) core::fail(core::ErrorKind::kUnsupported, "{} cannot follow a grammar", what);
+}
 
 /// Holds a generator for one thread, which must not wait: two in one generator is a mistake.
 class Use {
@@ -114,6 +128,7 @@ Reply Generator::reply(std::span<const int32_t> prompt, const PieceCallback& on_
 std::vector<Reply> v1::generate_batch(const Model& model, std::span<const std::vector<int32_t>> prompts,
                                       const GenerationConfig& config, const BatchPieceCallback& on_piece,
                                       std::stop_token stop) {
+  refuse_grammar(config, "a batch");
   const std::shared_ptr<const Tokenizer::Parts> tokenizer = model.parts()->tokenizer();
   std::vector<Reply> replies;
   for (generate::Reply& reply : generate::reply_to_batch(model.parts()->shared_runner, tokenizer->tokenizer, prompts,
@@ -125,6 +140,7 @@ std::vector<Reply> v1::generate_batch(const Model& model, std::span<const std::v
 
 std::vector<BeamReply> v1::beam_search(const Model& model, std::span<const int32_t> prompt, const BeamOptions& options,
                                        const GenerationConfig& config, std::stop_token stop) {
+  refuse_grammar(config, "a beam search");
   const generate::GenerateOptions general = api::to_options(config);
   const generate::BeamOptions beam_options = {.beams = options.num_beams,
                                               .sequences = options.num_return_sequences,

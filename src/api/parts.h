@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/thread_pool.h"
+#include "generate/grammar_compiler.h"
 #include "model/decoder.h"
 #include "runner/cpu_runner.h"
 #include "text/chat_template.h"
@@ -47,7 +48,10 @@ class SharedRunner : public runner::Runner {
 /// What all copies of a model and its generators share.
 struct Model::Parts {
   Parts(std::shared_ptr<const model::Decoder> opened, int threads, runner::CpuRunnerOptions options)
-      : pool(threads), runner(std::move(opened), pool, std::move(options)), shared_runner(runner) {}
+      : pool(threads),
+        runner(std::move(opened), pool, std::move(options)),
+        shared_runner(runner),
+        grammars(checkpoint().tokenizer_json, runner.spec().vocab_size, checkpoint().path.string()) {}
 
   const checkpoint::Checkpoint& checkpoint() const { return runner.decoder().checkpoint(); }
   /// Opened when it is first asked for. Throws not_found when the model has none.
@@ -56,6 +60,7 @@ struct Model::Parts {
   core::ThreadPool pool;
   runner::CpuRunner runner;
   api::SharedRunner shared_runner;  ///< the same, for generators in several threads
+  generate::GrammarCompiler grammars;
 
  private:
   std::mutex tokenizer_mutex_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "generate/token_chooser.h"
 
 namespace salient::generate {
 
@@ -23,13 +24,14 @@ constexpr int64_t kMostLogitRows = 64;
 }  // namespace
 
 struct Scheduler::Text {
-  Text(ReplyRequest asked, runner::Sequence empty, const text::Tokenizer& tokenizer, uint64_t arrival_number)
+  Text(ReplyRequest asked, ChoiceRules rules, runner::Sequence empty, const text::Tokenizer& tokenizer,
+       uint64_t arrival_number)
       : request(std::move(asked)),
         arrival(arrival_number),
         tokens(request.prompt),
         sequence(std::move(empty)),
-        sampler(request.sampling),
-        decoder(tokenizer, true),
+        chooser(std::move(rules)),
+        decoder(tokenizer, true, request.spelled),
         stop(request.stop) {
     reply.prompt_tokens = prompt_size();
   }
@@ -43,7 +45,7 @@ struct Scheduler::Text {
   uint64_t arrival;
   std::vector<int32_t> tokens;  ///< the prompt and the reply so far
   runner::Sequence sequence;    ///< of the first of them
-  Sampler sampler;
+  TokenChooser chooser;
   text::DecodeStream decoder;
   StopStrings stop;
   Reply reply;
@@ -85,6 +87,7 @@ Scheduler::~Scheduler() = default;
 
 void Scheduler::check(const ReplyRequest& request) const {
   generate::check(request.sampling);
+  generate::check(request.logit_bias);
   if (request.prompt.empty()) core::fail(ErrorKind::kInvalidInput, "the prompt is empty");
   const int64_t size = std::ssize(request.prompt);
   const int64_t wanted = request.max_tokens.value_or(1);
@@ -94,16 +97,23 @@ void Scheduler::check(const ReplyRequest& request) const {
                "the prompt has {} tokens and the reply may have {}, together {}, but the context holds {}", size,
                request.max_tokens ? wanted : 1, size + wanted, options_.context);
   }
-  for (const int32_t id : request.prompt) {
-    if (id >= 0 && id < runner_.spec().vocab_size) continue;
-    core::fail(ErrorKind::kInvalidInput, "token {} of the prompt is outside the model's vocabulary of {}", id,
+  const auto check_token = [&](int32_t id, const char* where) {
+    if (id >= 0 && id < runner_.spec().vocab_size) return;
+    core::fail(ErrorKind::kInvalidInput, "token {} of the {} is outside the model's vocabulary of {}", id, where,
                runner_.spec().vocab_size);
-  }
+  };
+  for (const int32_t id : request.prompt) check_token(id, "prompt");
+  for (const auto& [id, bias] : request.logit_bias) check_token(id, "logit bias");
 }
 
 void Scheduler::submit(ReplyRequest request) {
   check(request);
-  waiting_.emplace_back(std::move(request), runner_.new_sequence(), tokenizer_, arrivals_++);
+  ChoiceRules rules{.sampling = request.sampling,
+                    .logit_bias = request.logit_bias,
+                    .ends = runner_.spec().end_of_sequence,
+                    .stream = request.stream,
+                    .mask = request.mask};
+  waiting_.emplace_back(std::move(request), std::move(rules), runner_.new_sequence(), tokenizer_, arrivals_++);
 }
 
 bool Scheduler::step() {
@@ -307,8 +317,8 @@ void Scheduler::read_logits(const Run& run, std::span<const float> logits) const
     if (text.request.prompt_logprobs && first < text.prompt_size()) read_prompt_logprobs(text, first, logits);
     if (text.missing() > 0 || text.request.max_tokens == 0) return;
     const std::span<const float> last = logits.last(vocab_size);
-    const auto position = static_cast<uint64_t>(std::ssize(text.tokens));
-    text.chosen = text.sampler.choose(last, text.request.stream, position);
+    text.chosen = text.chooser.choose(last, {text.tokens, text.prompt_size()});
+    if (text.request.mask && !text.chooser.ends_reply(text.chosen)) text.request.mask->accept(text.chosen);
     if (text.request.logprobs) text.chosen_logprobs = log_probabilities(last, text.chosen, *text.request.logprobs);
   } catch (...) {
     text.update.failure = std::current_exception();
@@ -341,14 +351,14 @@ void Scheduler::read_prompt_logprobs(Text& text, int64_t first, std::span<const 
 }
 
 void Scheduler::take_token(Text& text, int32_t id) {
-  const std::vector<int32_t>& ends = runner_.spec().end_of_sequence;
-  if (std::find(ends.begin(), ends.end(), id) != ends.end()) return finish(text, FinishReason::kStop);
+  if (text.chooser.ends_reply(id)) return finish(text, FinishReason::kStop);
   if (text.request.logprobs) text.update.logprobs.push_back(std::move(text.chosen_logprobs));
   text.tokens.push_back(id);
   text.reply.ids.push_back(id);
   ++totals_.generated_tokens;
   text.update.text += text.stop.push(text.decoder.push(id));
   if (text.stop.matched()) return finish(text, FinishReason::kStop);
+  if (text.request.mask && text.request.mask->complete()) return finish(text, FinishReason::kStop);
   if (text.request.max_tokens == std::ssize(text.reply.ids) || std::ssize(text.tokens) >= options_.context) {
     return finish(text, FinishReason::kLength);
   }

@@ -15,10 +15,12 @@
 #include "core/thread_pool.h"
 #include "generate/generator.h"
 #include "generate/log_probabilities.h"
+#include "generate/logit_changes.h"
 #include "generate/prefix_tree.h"
 #include "generate/sampler.h"
 #include "generate/step_budget.h"
 #include "generate/stop_strings.h"
+#include "generate/token_mask.h"
 #include "runner/runner.h"
 #include "text/decode_stream.h"
 #include "text/tokenizer.h"
@@ -40,10 +42,13 @@ struct ReplyUpdate {
 struct ReplyRequest {
   std::vector<int32_t> prompt;
   SamplingOptions sampling;
+  LogitBias logit_bias;
+  std::shared_ptr<TokenMask> mask;  ///< what the reply may be; it serves this one. Null: anything
   /// Tells several replies to one prompt apart: each has its own random numbers, and the first those of a Generator.
   uint64_t stream = 0;
   std::optional<int64_t> max_tokens;  ///< none: until the model ends its reply or the context is full
   std::vector<std::string> stop;      ///< the reply ends before the first of these
+  std::vector<int32_t> spelled;       ///< special tokens that the reply's text has all the same
   std::optional<int64_t> logprobs;    ///< how many most likely tokens to report beside each token
   bool prompt_logprobs = false;       ///< report those of the prompt too, which is then computed without the cache
   std::string client;                 ///< clients take turns

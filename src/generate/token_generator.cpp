@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <limits>
 #include <utility>
 
 #include "core/error.h"
@@ -34,20 +32,15 @@ const char* name_of(FinishReason reason) {
 TokenGenerator::TokenGenerator(runner::Runner& runner, GenerateOptions options)
     : runner_(runner),
       options_(std::move(options)),
-      ends_(options_.ends.value_or(runner.spec().end_of_sequence)),
-      sampler_(options_.sampling),
+      chooser_({options_.sampling, options_.logit_bias, options_.ends.value_or(runner.spec().end_of_sequence),
+                options_.min_length, options_.stream, options_.mask}),
       sequence_(runner.new_sequence()) {
-  check(options_.logit_bias);
   const int64_t most = runner.spec().max_positions;
   if (options_.context == 0) options_.context = most;
   if (options_.context < 1 || options_.context > most) {
     core::fail(core::ErrorKind::kInvalidInput, "context is {}, expected 1 to {}, the length the model was trained for",
                options_.context, most);
   }
-}
-
-bool TokenGenerator::ends_reply(int32_t id) const {
-  return std::find(ends_.begin(), ends_.end(), id) != ends_.end();
 }
 
 void TokenGenerator::check_room(std::span<const int32_t> tokens) const {
@@ -138,7 +131,8 @@ std::vector<int32_t> TokenGenerator::make_draft() const {
   const int64_t wanted = options_.speculation == Speculation::kAlways ? DraftLength::kLongestDraft
                                                                       : draft_length_.choose(lookup_.match_length());
   std::vector<int32_t> draft = lookup_.guess(std::min(wanted, room_for_draft()));
-  draft.erase(std::find_first_of(draft.begin(), draft.end(), ends_.begin(), ends_.end()), draft.end());
+  const auto ends = [&](int32_t id) { return chooser_.ends_reply(id); };
+  draft.erase(std::find_if(draft.begin(), draft.end(), ends), draft.end());
   return draft;
 }
 
@@ -190,33 +184,16 @@ void TokenGenerator::set_logits(std::span<const float> logits) {
   draft_.clear();
 }
 
-/// The row itself, or a copy with what the options change and forbid.
-std::span<const float> TokenGenerator::allowed_logits(std::span<const float> row) {
-  const bool may_end = std::ssize(tokens_) >= options_.min_length;
-  if (!changes_logits(options_.sampling, options_.logit_bias) && may_end && !options_.mask) return row;
-  scratch_.assign(row.begin(), row.end());
-  change_logits(options_.sampling, options_.logit_bias, {tokens_, prompt_tokens_}, scratch_);
-  constexpr float kForbidden = -std::numeric_limits<float>::infinity();
-  for (const int32_t end : ends_) {
-    if (!may_end && end >= 0 && end < std::ssize(scratch_)) scratch_[end] = kForbidden;
-  }
-  if (options_.mask) options_.mask->apply(scratch_);
-  if (scratch_[most_likely(scratch_)] == kForbidden && row[most_likely(row)] != kForbidden) {
-    core::fail(core::ErrorKind::kInvalidInput, "no token may follow: penalties, biases and grammar forbid all of them");
-  }
-  return scratch_;
-}
-
 ChosenToken TokenGenerator::next() {
   if (finish_ == FinishReason::kLength) {
     core::fail(core::ErrorKind::kInvalidInput, "the text has {} tokens, the most it may have", tokens_.size());
   }
   const std::span<const float> row = logits();
-  ChosenToken chosen{sampler_.choose(allowed_logits(row), options_.stream, tokens_.size()), {}};
+  ChosenToken chosen{chooser_.choose(row, {tokens_, prompt_tokens_}), {}};
   if (options_.top_log_probabilities >= 0) {
     chosen.log_probabilities = log_probabilities(row, chosen.id, options_.top_log_probabilities);
   }
-  if (ends_reply(chosen.id)) {
+  if (chooser_.ends_reply(chosen.id)) {
     finish_ = FinishReason::kStop;
     return chosen;
   }

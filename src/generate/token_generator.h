@@ -13,6 +13,7 @@
 #include "generate/logit_changes.h"
 #include "generate/prompt_lookup.h"
 #include "generate/sampler.h"
+#include "generate/token_chooser.h"
 #include "generate/token_mask.h"
 #include "runner/runner.h"
 
@@ -98,7 +99,6 @@ class TokenGenerator {
   int64_t accepted_tokens() const { return accepted_tokens_; }
 
  private:
-  bool ends_reply(int32_t id) const;
   void check_room(std::span<const int32_t> tokens) const;
   bool prefill(const std::stop_token& stop);
   void ensure_logits();
@@ -106,12 +106,10 @@ class TokenGenerator {
   void learn_from(int32_t id);
   int64_t room_for_draft() const;
   std::vector<int32_t> make_draft() const;
-  std::span<const float> allowed_logits(std::span<const float> row);
 
   runner::Runner& runner_;
   GenerateOptions options_;
-  std::vector<int32_t> ends_;
-  Sampler sampler_;
+  TokenChooser chooser_;
   runner::Sequence sequence_;
   std::vector<int32_t> tokens_;
   int64_t computed_ = 0;  ///< of tokens_, in sequence_; what else is there is the rest of a draft
@@ -123,7 +121,6 @@ class TokenGenerator {
   bool has_logits_ = false;     ///< whether there is
   std::vector<int32_t> draft_;  ///< behind the last token that was computed
   std::vector<int32_t> run_;    ///< tokens of the forward pass in work
-  std::vector<float> scratch_;
   PromptLookup lookup_;
   int64_t looked_up_ = 0;  ///< of tokens_, in lookup_
   DraftLength draft_length_;

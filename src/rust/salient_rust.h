@@ -46,6 +46,28 @@ bool salient_template_check(const char* source, size_t source_size, salient_text
 bool salient_template_render(const char* source, size_t source_size, const char* context_json, size_t context_size,
                              salient_text* text, salient_text* error);
 
+/* The tokens of a model as the bytes they stand for, from its tokenizer.json: `size` ids, of which `end` ends a reply.
+ * Immutable, usable from several threads. */
+typedef struct salient_vocabulary salient_vocabulary;
+bool salient_vocabulary_new(const char* json, size_t json_size, size_t size, uint32_t end,
+                            salient_vocabulary** vocabulary, salient_text* error);
+void salient_vocabulary_free(salient_vocabulary* vocabulary);
+
+/* A grammar of `kind` "json_schema", "regex" or "lark", and how far one reply has come in it. */
+typedef struct salient_grammar salient_grammar;
+bool salient_grammar_new(const salient_vocabulary* vocabulary, const char* kind, size_t kind_size, const char* text,
+                         size_t text_size, salient_grammar** grammar, salient_text* error);
+/* The same grammar at its start. */
+salient_grammar* salient_grammar_clone(const salient_grammar* grammar);
+void salient_grammar_free(salient_grammar* grammar);
+/* For each of the vocabulary's ids whether it may come next. */
+bool salient_grammar_allowed(salient_grammar* grammar, bool* allowed, salient_text* error);
+bool salient_grammar_accept(salient_grammar* grammar, uint32_t token, salient_text* error);
+bool salient_grammar_rewind(salient_grammar* grammar, size_t tokens, salient_text* error);
+void salient_grammar_restart(salient_grammar* grammar);
+/* Whether nothing can follow. */
+bool salient_grammar_complete(const salient_grammar* grammar);
+
 /* Called with the bytes so far and in all (0 when unknown), and some times a second while nothing comes; false stops
  * the transfer. */
 typedef bool (*salient_progress)(void* context, uint64_t done, uint64_t total);

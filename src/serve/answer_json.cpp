@@ -130,12 +130,12 @@ nlohmann::json timings_of(const generate::Reply& reply) {
           {"predicted_per_second", reply.tokens_per_second()}};
 }
 
-std::string random_id(const std::string& prefix) {
+std::string random_id(const std::string& prefix, size_t size) {
   constexpr std::string_view kCharacters = "0123456789abcdefghijklmnopqrstuvwxyz";
   std::random_device device;
   std::uniform_int_distribution<size_t> any(0, kCharacters.size() - 1);
   std::string id = prefix;
-  for (int i = 0; i < 24; ++i) id += kCharacters[any(device)];
+  for (size_t i = 0; i < size; ++i) id += kCharacters[any(device)];
   return id;
 }
 

@@ -51,7 +51,7 @@ nlohmann::json usage_of(const std::vector<generate::Reply>& replies, int64_t rep
 nlohmann::json timings_of(const generate::Reply& reply);
 
 /// "chatcmpl-" and 24 random characters, for example.
-std::string random_id(const std::string& prefix);
+std::string random_id(const std::string& prefix, size_t size = 24);
 
 /// Seconds since 1970.
 int64_t unix_time();

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "serve/chat_prompt.h"
 #include "serve/failure.h"
 
 namespace salient::serve {
@@ -19,7 +20,7 @@ void CompletionExchange::on_news(std::function<void()> wake) {
   ModelExchange::on_news(wake_);
 }
 
-std::vector<int32_t> CompletionExchange::encode(size_t prompt) const {
+std::vector<int32_t> CompletionExchange::encode(size_t prompt) {
   if (request_.is_chat()) {
     if (!model_->chat_template) {
       throw Refusal(400,
@@ -28,25 +29,56 @@ std::vector<int32_t> CompletionExchange::encode(size_t prompt) const {
                         "/v1/completions",
                     "model");
     }
-    return model_->tokenizer.encode(model_->chat_template->render(request_.messages, true), false);
+    const std::string text = render_chat(*model_->chat_template, request_.messages, request_.tools.json);
+    if (!request_.tools.tools.empty()) tool_style_ = &tool_style_of(*model_->chat_template);
+    // What must follow a grammar is the answer.
+    begins_inside_ = begins_thought(text) && !request_.grammar && !request_.tools.must_call;
+    return model_->tokenizer.encode(text, false);
   }
   const auto& given = request_.prompts[prompt];
   if (const auto* ids = std::get_if<std::vector<int32_t>>(&given)) return *ids;
   return model_->tokenizer.encode(std::get<std::string>(given), true);
 }
 
+/// What the replies must follow; null: nothing.
+std::shared_ptr<generate::GrammarMask> CompletionExchange::make_mask() const {
+  std::optional<text::GrammarText> grammar = request_.grammar;
+  if (request_.tools.must_call) {
+    grammar =
+        tool_call_grammar(*tool_style_, model_->tokenizer, request_.tools.must_call_of, request_.tools.most_calls);
+  }
+  if (!grammar) return nullptr;
+  return model_->grammars.compile(*grammar, model_->runner.spec().end_of_sequence);
+}
+
+CompletionExchange::Choice CompletionExchange::new_choice() const {
+  std::set<std::string> names;
+  for (const Tool& tool : request_.tools.tools) names.insert(tool.name);
+  return {.text = {},
+          .reader = ChatReader(begins_inside_, tool_style_, std::move(names)),
+          .parts = {},
+          .logprobs = {},
+          .text_logprobs = TextLogprobs(model_->tokenizer),
+          .reply = {}};
+}
+
 void CompletionExchange::start() {
   mailbox_ = std::make_shared<Mailbox>(wake_);
+  std::shared_ptr<generate::GrammarMask> mask;
   std::vector<generate::ReplyRequest> replies;
   const size_t prompts = request_.is_chat() ? 1 : request_.prompts.size();
   for (size_t i = 0; i < prompts; ++i) {
     prompts_.push_back(encode(i));
+    if (i == 0) mask = make_mask();
     for (int64_t choice = 0; choice < request_.choices; ++choice) {
       generate::ReplyRequest reply;
       reply.prompt = prompts_.back();
       reply.sampling = request_.sampling;
+      reply.logit_bias = request_.logit_bias;
       reply.stream = static_cast<uint64_t>(choice);
       reply.max_tokens = request_.max_tokens;
+      if (mask) reply.mask = mask->for_another_reply();
+      if (tool_style_) reply.spelled = special_marks(*tool_style_, model_->tokenizer);
       reply.stop = request_.stop;
       reply.logprobs = request_.logprobs;
       reply.prompt_logprobs = request_.echo && request_.logprobs;
@@ -56,7 +88,7 @@ void CompletionExchange::start() {
         mailbox->put(index, std::move(update));
       };
       replies.push_back(std::move(reply));
-      choices_.push_back({{}, {}, TextLogprobs(model_->tokenizer), false, false, {}});
+      choices_.push_back(new_choice());
     }
   }
   engine_.submit(model_, std::move(replies));
@@ -116,10 +148,12 @@ void CompletionExchange::gather(Choice& choice, size_t index, const generate::Re
     if (request_.logprobs) choice.text_logprobs.add_first(prompts_[index / static_cast<size_t>(request_.choices)][0]);
   }
   choice.has_begun |= begins && request_.echo;
-  choice.text += update.text;
   if (request_.is_chat()) {
+    choice.parts.add(choice.reader.push(update.text));
+    if (update.reply) choice.parts.add(choice.reader.finish());
     choice.logprobs.insert(choice.logprobs.end(), update.logprobs.begin(), update.logprobs.end());
   } else {
+    choice.text += update.text;
     for (const auto& token : update.prompt_logprobs) choice.text_logprobs.add(token);
     for (const auto& token : update.logprobs) choice.text_logprobs.add(token);
   }
@@ -141,6 +175,11 @@ nlohmann::json CompletionExchange::envelope(nlohmann::json choices, bool is_chun
                          {"choices", std::move(choices)}};
   if (is_chunk && request_.include_usage) json["usage"] = nullptr;
   return json;
+}
+
+const char* CompletionExchange::finish_of(const Choice& choice, generate::FinishReason reason) const {
+  const bool calls = reason == generate::FinishReason::kStop && choice.reader.has_calls();
+  return calls ? "tool_calls" : name_of(reason);
 }
 
 std::string CompletionExchange::write_chunk(size_t index, const generate::ReplyUpdate& update) {
@@ -168,11 +207,13 @@ std::string CompletionExchange::write_chunk(size_t index, const generate::ReplyU
     events += event(json);
   }
   const bool has_logprobs = request_.logprobs && (!update.logprobs.empty() || !update.prompt_logprobs.empty());
-  if (!choice.text.empty() || has_logprobs) {
-    events += event(chunk({{"content", std::exchange(choice.text, {})}}, logprobs_of(choice), nullptr));
+  nlohmann::json delta = request_.is_chat() ? to_delta(std::exchange(choice.parts, {}))
+                                            : nlohmann::json{{"content", std::exchange(choice.text, {})}};
+  if (has_logprobs || !(delta.empty() || delta.value("content", "-").empty())) {
+    events += event(chunk(std::move(delta), logprobs_of(choice), nullptr));
   }
   if (update.reply) {
-    nlohmann::json json = chunk(nlohmann::json::object(), nullptr, name_of(update.reply->finish));
+    nlohmann::json json = chunk(nlohmann::json::object(), nullptr, finish_of(choice, update.reply->finish));
     json["timings"] = timings_of(*update.reply);
     events += event(json);
   }
@@ -188,10 +229,11 @@ nlohmann::json CompletionExchange::usage() const {
 HttpAnswer CompletionExchange::whole() {
   nlohmann::json choices = nlohmann::json::array();
   for (size_t i = 0; i < choices_.size(); ++i) {
-    nlohmann::json json = {
-        {"index", i}, {"logprobs", logprobs_of(choices_[i])}, {"finish_reason", name_of(choices_[i].reply.finish)}};
+    nlohmann::json json = {{"index", i},
+                           {"logprobs", logprobs_of(choices_[i])},
+                           {"finish_reason", finish_of(choices_[i], choices_[i].reply.finish)}};
     if (request_.is_chat()) {
-      json["message"] = {{"role", "assistant"}, {"content", choices_[i].text}, {"refusal", nullptr}};
+      json["message"] = to_message(choices_[i].parts);
     } else {
       json["text"] = choices_[i].text;
     }

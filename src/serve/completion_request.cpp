@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <limits>
-#include <random>
 
 #include "serve/failure.h"
 #include "serve/field_reader.h"
+#include "serve/ordered_body.h"
+#include "serve/reply_format.h"
+#include "serve/sampling_fields.h"
 
 namespace salient::serve {
 
@@ -18,46 +20,7 @@ constexpr size_t kMostStops = 16;
 constexpr size_t kMostPrompts = 64;
 constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 
-uint64_t random_seed() {
-  std::random_device device;
-  return uint64_t{device()} << 32 | device();
-}
-
-/// Fields that ask for something only where they are not what they are by default.
-void refuse_what_is_not_done(FieldReader& fields) {
-  for (const char* name : {"frequency_penalty", "presence_penalty"}) {
-    if (fields.number(name, -2, 2).value_or(0) != 0) fields.fail(name, "0: penalties are not supported yet");
-  }
-  if (const auto& bias = fields.get("logit_bias"); !bias.is_null() && !bias.empty()) {
-    fields.fail("logit_bias", "nothing: it is not supported yet");
-  }
-  if (const auto& tools = fields.get("tools"); !tools.is_null() && !tools.empty()) {
-    fields.fail("tools", "none: tools are not supported yet");
-  }
-  if (const auto& choice = fields.get("tool_choice"); !choice.is_null() && choice != "none" && choice != "auto") {
-    fields.fail("tool_choice", "\"none\" or \"auto\": tools are not supported yet");
-  }
-  if (const auto& format = fields.get("response_format"); !format.is_null()) {
-    if (!format.is_object() || format.value("type", nlohmann::json()) != "text") {
-      fields.fail("response_format", "{\"type\": \"text\"}: others are not supported yet");
-    }
-  }
-}
-
-void read_sampling(FieldReader& fields, generate::SamplingOptions& sampling) {
-  const auto temperature = fields.number("temperature", 0, 100);
-  if (temperature) sampling.temperature = static_cast<float>(*temperature);
-  if (const auto top_p = fields.number("top_p", 0, 1)) {
-    if (*top_p == 0) fields.fail("top_p", "above 0 and at most 1");
-    sampling.top_p = static_cast<float>(*top_p);
-  }
-  sampling.top_k = fields.integer("top_k", 0, kAny).value_or(sampling.top_k);
-  // -1 is what other servers take for any.
-  const int64_t seed = fields.integer("seed", -1, kAny).value_or(-1);
-  sampling.seed = seed < 0 ? random_seed() : static_cast<uint64_t>(seed);
-}
-
-void read_common(FieldReader& fields, CompletionRequest& request) {
+void read_common(FieldReader& fields, OrderedBody& body, CompletionRequest& request) {
   request.model = fields.text("model");
   request.user = fields.text("user");
   request.choices = fields.integer("n", 1, kMostChoices).value_or(1);
@@ -75,9 +38,10 @@ void read_common(FieldReader& fields, CompletionRequest& request) {
     if (!request.stream) fields.fail("stream_options", "it only where stream is true");
   }
   read_sampling(fields, request.sampling);
-  refuse_what_is_not_done(fields);
-  fields.ignore({"metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls",
-                 "cache_prompt", "verbosity", "prompt_cache_retention"});
+  request.logit_bias = read_logit_bias(fields);
+  request.grammar = read_reply_format(fields, body);
+  fields.ignore({"metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "cache_prompt",
+                 "verbosity", "prompt_cache_retention"});
 }
 
 /// A text, or the texts of a list of parts.
@@ -124,26 +88,33 @@ std::vector<text::Message> read_messages(const nlohmann::json& messages) {
     FieldReader fields(messages[i], where + ".");
     std::string role = fields.require("role").is_string() ? fields.text("role") : std::string();
     if (role == "developer") role = "system";
-    if (role != "system" && role != "user" && role != "assistant") {
-      fields.fail("role", "\"system\", \"developer\", \"user\" or \"assistant\"");
+    if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
+      fields.fail("role", "\"system\", \"developer\", \"user\", \"assistant\" or \"tool\"");
     }
     std::string content = read_content(fields.get("content"), where + ".content");
     fields.ignore({"name", "refusal", "annotations", "reasoning_content", "audio", "function_call"});
-    if (const auto& calls = fields.get("tool_calls"); !calls.is_null() && !calls.empty()) {
-      fields.fail("tool_calls", "none: tools are not supported yet");
-    }
+    std::vector<text::ToolCall> calls;
+    if (fields.has("tool_calls")) calls = read_tool_calls(fields.get("tool_calls"), where);
+    if (!calls.empty() && role != "assistant") fields.fail("tool_calls", "them only from the assistant");
+    std::string call_id = fields.text("tool_call_id");
     fields.finish();
-    result.push_back({std::move(role), std::move(content)});
+    result.push_back({std::move(role), std::move(content), std::move(calls), std::move(call_id)});
   }
   return result;
 }
 
-CompletionRequest read_chat_request(const nlohmann::json& body, const RequestDefaults& defaults) {
+CompletionRequest read_chat_request(const nlohmann::json& body, const RequestDefaults& defaults,
+                                    const std::string& text) {
   CompletionRequest request;
   request.sampling = defaults.sampling;
   FieldReader fields(body);
   request.messages = read_messages(fields.require("messages"));
-  read_common(fields, request);
+  OrderedBody in_order(body, text);
+  read_common(fields, in_order, request);
+  request.tools = read_tools(fields, in_order);
+  if (request.grammar && !request.tools.tools.empty()) {
+    fields.fail("tools", "none beside a format of the reply: the calls would not follow it");
+  }
   request.max_tokens = fields.integer("max_completion_tokens", 1, kAny);
   if (const auto older_name = fields.integer("max_tokens", 1, kAny); !request.max_tokens)
     request.max_tokens = older_name;
@@ -155,7 +126,8 @@ CompletionRequest read_chat_request(const nlohmann::json& body, const RequestDef
   return request;
 }
 
-CompletionRequest read_text_request(const nlohmann::json& body, const RequestDefaults& defaults) {
+CompletionRequest read_text_request(const nlohmann::json& body, const RequestDefaults& defaults,
+                                    const std::string& text) {
   CompletionRequest request;
   request.sampling = defaults.sampling;
   FieldReader fields(body);
@@ -177,7 +149,11 @@ CompletionRequest read_text_request(const nlohmann::json& body, const RequestDef
       }
     }
   }
-  read_common(fields, request);
+  OrderedBody in_order(body, text);
+  read_common(fields, in_order, request);
+  if (const auto& tools = fields.get("tools"); !tools.is_null() && !tools.empty()) {
+    fields.fail("tools", "none: only chats have them");
+  }
   constexpr int64_t kDefaultTokens = 16;  // of OpenAI's API
   request.max_tokens = fields.integer("max_tokens", 0, kAny).value_or(kDefaultTokens);
   request.logprobs = fields.integer("logprobs", 0, kMostLogprobs);

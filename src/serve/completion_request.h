@@ -7,8 +7,11 @@
 #include <variant>
 #include <vector>
 
+#include "generate/logit_changes.h"
 #include "generate/sampler.h"
+#include "serve/tools_request.h"
 #include "text/chat_template.h"
+#include "text/grammar.h"
 
 namespace salient::serve {
 
@@ -16,6 +19,7 @@ namespace salient::serve {
 struct CompletionRequest {
   std::string model;
   generate::SamplingOptions sampling;
+  generate::LogitBias logit_bias;
   std::optional<int64_t> max_tokens;
   std::vector<std::string> stop;
   int64_t choices = 1;              ///< the field n
@@ -26,8 +30,11 @@ struct CompletionRequest {
   bool return_progress = false;  ///< events while the prompt is read
   std::string user;
 
+  std::optional<text::GrammarText> grammar;  ///< what the reply must follow
+
   /// Conversation, or prompts: texts or token ids.
   std::vector<text::Message> messages;
+  ToolsRequest tools;
   std::vector<std::variant<std::string, std::vector<int32_t>>> prompts;
   bool is_chat() const { return !messages.empty(); }
 };
@@ -41,11 +48,14 @@ struct RequestDefaults {
 nlohmann::json parse_body(const std::string& body);
 
 /// Reads the body of /v1/chat/completions. Throws a Refusal that names the field at fault: one of a wrong type or out
-/// of range, one that is not known, and one that asks for what this server does not do.
-CompletionRequest read_chat_request(const nlohmann::json& body, const RequestDefaults& defaults);
+/// of range, one that is not known, and one that asks for what this server does not do. `text` is what the body was
+/// parsed from: the order of fields, which schemas mean, is taken from there.
+CompletionRequest read_chat_request(const nlohmann::json& body, const RequestDefaults& defaults,
+                                    const std::string& text = {});
 
 /// Reads the body of /v1/completions.
-CompletionRequest read_text_request(const nlohmann::json& body, const RequestDefaults& defaults);
+CompletionRequest read_text_request(const nlohmann::json& body, const RequestDefaults& defaults,
+                                    const std::string& text = {});
 
 /// Reads "messages", as /apply-template has them too.
 std::vector<text::Message> read_messages(const nlohmann::json& messages);

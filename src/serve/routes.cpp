@@ -72,14 +72,14 @@ Answer Routes::dispatch(const HttpRequest& request) {
 }
 
 Answer Routes::chat_completions(const HttpRequest& request) {
-  CompletionRequest asked = read_chat_request(parse_body(request.body), defaults_);
+  CompletionRequest asked = read_chat_request(parse_body(request.body), defaults_, request.body);
   const size_t model = engine_.find(asked.model);
   const std::string client = client_of(request, asked.user);
   return std::make_unique<CompletionExchange>(engine_, model, std::move(asked), client);
 }
 
 Answer Routes::completions(const HttpRequest& request) {
-  CompletionRequest asked = read_text_request(parse_body(request.body), defaults_);
+  CompletionRequest asked = read_text_request(parse_body(request.body), defaults_, request.body);
   const size_t model = engine_.find(asked.model);
   const std::string client = client_of(request, asked.user);
   return std::make_unique<CompletionExchange>(engine_, model, std::move(asked), client);

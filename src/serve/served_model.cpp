@@ -45,6 +45,7 @@ ServedModel::ServedModel(const std::filesystem::path& path, core::ThreadPool& po
       tokenizer(decoder->checkpoint().tokenizer_json, decoder->checkpoint().path.string()),
       chat_template(open_template(decoder->checkpoint())),
       runner(decoder, pool, options.runner),
+      grammars(decoder->checkpoint().tokenizer_json, runner.spec().vocab_size, decoder->checkpoint().path.string()),
       scheduler(runner, tokenizer, pool, scheduler_options(runner, options)) {}
 
 }  // namespace salient::serve

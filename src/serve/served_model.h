@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/thread_pool.h"
+#include "generate/grammar_compiler.h"
 #include "generate/scheduler.h"
 #include "model/decoder.h"
 #include "runner/cpu_runner.h"
@@ -35,6 +36,7 @@ struct ServedModel {
   text::Tokenizer tokenizer;
   std::optional<text::ChatTemplate> chat_template;  ///< none: not a chat model
   runner::CpuRunner runner;
+  generate::GrammarCompiler grammars;
   generate::Scheduler scheduler;
 };
 

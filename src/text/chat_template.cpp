@@ -39,6 +39,20 @@ ordered_json parse_array(const char* what, std::string_view text) {
   return array;
 }
 
+/// As transformers has it: arguments are an object, not its text.
+ordered_json to_json(const Message& message) {
+  ordered_json json = {{"role", message.role}, {"content", message.content}};
+  if (!message.tool_call_id.empty()) json["tool_call_id"] = message.tool_call_id;
+  for (const ToolCall& call : message.tool_calls) {
+    ordered_json arguments = ordered_json::parse(call.arguments, nullptr, false);
+    if (arguments.is_discarded()) arguments = call.arguments;
+    json["tool_calls"].push_back({{"id", call.id},
+                                  {"type", "function"},
+                                  {"function", {{"name", call.name}, {"arguments", std::move(arguments)}}}});
+  }
+  return json;
+}
+
 }  // namespace
 
 ChatTemplate::ChatTemplate(const nlohmann::json& tokenizer_config, const std::string& origin)
@@ -61,12 +75,12 @@ ChatTemplate::ChatTemplate(const nlohmann::json& tokenizer_config, const std::st
   variables_json_ = variables.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
-std::string ChatTemplate::render(const std::vector<Message>& messages, bool add_generation_prompt) const {
+std::string ChatTemplate::render(const std::vector<Message>& messages, bool add_generation_prompt,
+                                 std::string_view tools) const {
   ordered_json context = ordered_json::parse(variables_json_);
   context["messages"] = ordered_json::array();
-  for (const Message& message : messages) {
-    context["messages"].push_back({{"role", message.role}, {"content", message.content}});
-  }
+  for (const Message& message : messages) context["messages"].push_back(to_json(message));
+  if (!tools.empty()) context["tools"] = parse_array("tools", tools);
   context["add_generation_prompt"] = add_generation_prompt;
   return render_context(context.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
 }

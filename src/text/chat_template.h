@@ -7,10 +7,19 @@
 
 namespace salient::text {
 
-/// One turn of a conversation; role is "system", "user" or "assistant".
+/// A tool that the assistant called.
+struct ToolCall {
+  std::string id;
+  std::string name;
+  std::string arguments;  ///< a JSON object, as text
+};
+
+/// One turn of a conversation; role is "system", "user", "assistant" or "tool", whose content is what a call gave.
 struct Message {
   std::string role;
   std::string content;
+  std::vector<ToolCall> tool_calls = {};
+  std::string tool_call_id = {};
 };
 
 /// A model's chat template (Jinja), rendered as transformers' apply_chat_template does it: trim_blocks and
@@ -25,11 +34,16 @@ class ChatTemplate {
   /// does not parse.
   ChatTemplate(const nlohmann::json& tokenizer_config, const std::string& origin);
 
-  /// The prompt text. It already holds the special tokens it needs: encode it without adding any.
-  std::string render(const std::vector<Message>& messages, bool add_generation_prompt) const;
+  /// The prompt text. It already holds the special tokens it needs: encode it without adding any. `tools` is a JSON
+  /// array, or an empty text, which is None.
+  std::string render(const std::vector<Message>& messages, bool add_generation_prompt,
+                     std::string_view tools = {}) const;
   /// The same from JSON: an array of messages with any fields, and an array of tools or an empty text, which is None.
   /// Throws invalid_input when a text is no such array.
   std::string render_json(std::string_view messages, std::string_view tools, bool add_generation_prompt) const;
+
+  /// Whether the template has this text in it.
+  bool mentions(std::string_view text) const { return source_.find(text) != std::string::npos; }
 
  private:
   std::string render_context(const std::string& context_json) const;

@@ -1,5 +1,6 @@
 #include "text/decode_stream.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -31,6 +32,9 @@ std::string DecodeStream::open_text() const {
 }
 
 std::string DecodeStream::push(int32_t id) {
+  if (std::find(spelled_.begin(), spelled_.end(), id) != spelled_.end()) {
+    return finish() + tokenizer_->decode(std::array{id}, false);
+  }
   // A token without text (a special one that is skipped, an id outside the vocabulary) changes nothing. One space may
   // be stripped, but not two.
   if (decode(std::array{id, id}).empty()) return {};

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "text/tokenizer.h"
@@ -15,9 +16,9 @@ namespace salient::text {
 /// such a run had completed before stay as they were given out.
 class DecodeStream {
  public:
-  /// The tokenizer must outlive the stream.
-  DecodeStream(const Tokenizer& tokenizer, bool skip_special_tokens)
-      : tokenizer_(&tokenizer), skip_special_tokens_(skip_special_tokens) {}
+  /// The tokenizer must outlive the stream. Of special tokens that are skipped, those in `spelled` are not.
+  DecodeStream(const Tokenizer& tokenizer, bool skip_special_tokens, std::vector<int32_t> spelled = {})
+      : tokenizer_(&tokenizer), skip_special_tokens_(skip_special_tokens), spelled_(std::move(spelled)) {}
 
   /// The text that this token completes; empty while a character is unfinished.
   std::string push(int32_t id);
@@ -31,6 +32,7 @@ class DecodeStream {
 
   const Tokenizer* tokenizer_;
   bool skip_special_tokens_;
+  std::vector<int32_t> spelled_;
   /// First `closed_`, tokens whose text is out; then open ones, whose text is not, or not all of it. Only with some
   /// before it does a token decode to what it adds to a text: some decoders strip the space of a first word.
   std::vector<int32_t> ids_;

@@ -187,6 +187,40 @@ TEST_F(ApiGeneratorTest, GeneratorsOfSeveralThreadsWriteWhatTheyWriteAlone) {
   EXPECT_EQ(together, alone);
 }
 
+TEST_F(ApiGeneratorTest, AReplyFollowsItsGrammar) {
+  for (const bool speculate : {false, true}) {
+    GenerationConfig config = free_config(3, 100);
+    config.speculate = speculate;
+    config.grammar = {"json_schema", R"({"enum": ["red", "green", "blue"]})"};
+    Generator generator(*model_, config);
+    for (uint64_t turn = 0; turn < 3; ++turn) {
+      const Reply reply = generator.reply(std::vector<int32_t>{'a', static_cast<int32_t>('b' + turn)});
+      EXPECT_TRUE(reply.text == "\"red\"" || reply.text == "\"green\"" || reply.text == "\"blue\"") << reply.text;
+      EXPECT_EQ(reply.finish, FinishReason::kStop);
+      generator.rewind_to(4);
+      std::string rest;
+      while (!generator.is_done()) rest += generator.next_token().text;
+      EXPECT_EQ(reply.text.substr(2), rest);
+    }
+    config.grammar = {"regex", "[0-9]+"};
+    const std::string digits = Generator(*model_, config).reply(prompt_).text;
+    EXPECT_EQ(digits.find_first_not_of("0123456789"), std::string::npos) << digits;
+    EXPECT_FALSE(digits.empty());
+  }
+}
+
+TEST_F(ApiGeneratorTest, AGrammarThatCannotBeFollowedIsRefused) {
+  GenerationConfig config = free_config(3, 10);
+  config.grammar = {"json_schema", R"({"type": "foo"})"};
+  EXPECT_EQ(sentence([&] { Generator(*model_, config); }).find("the grammar (json_schema) cannot be compiled: "), 0u);
+  config.grammar = {"regex", "a"};
+  const std::vector<std::vector<int32_t>> prompts = {prompt_};
+  EXPECT_EQ(sentence([&] { generate_batch(*model_, prompts, config); }), "a batch cannot follow a grammar");
+  EXPECT_EQ(sentence([&] { beam_search(*model_, prompt_, {}, config); }), "a beam search cannot follow a grammar");
+  config.end_tokens = std::vector<int32_t>();
+  EXPECT_NE(sentence([&] { Generator(*model_, config); }).find("names no token that ends a reply"), std::string::npos);
+}
+
 TEST_F(ApiGeneratorTest, ABatchIsItsPromptsOneByOne) {
   const std::vector<std::vector<int32_t>> prompts = {prompt_, {'x'}, {'y', 'z'}};
   const auto replies = generate_batch(*model_, prompts, free_config(4, 12));

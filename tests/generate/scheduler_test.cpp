@@ -88,6 +88,36 @@ TEST_F(SchedulerTest, WritesWhatAGeneratorWritesAlone) {
   }
 }
 
+TEST_F(SchedulerTest, ChangesLogitsAsAGeneratorDoes) {
+  SamplingOptions penalized = kFree;
+  penalized.repetition_penalty = 1.3f;
+  penalized.presence_penalty = 0.7f;
+  penalized.frequency_penalty = 0.4f;
+  penalized.no_repeat_ngram_size = 3;
+  penalized.min_p = 0.02f;
+  const Ids prompt = text_of(40, 2);
+  const LogitBias bias = {{lone_reply(prompt).ids[0], -100.0f}, {97, 1.5f}};
+  const GenerateOptions options{.sampling = penalized, .max_tokens = 40, .logit_bias = bias};
+  const Reply alone = Generator(*runner_, tokenizer_, options).reply(prompt, {});
+  EXPECT_NE(alone.ids[0], lone_reply(prompt).ids[0]);
+
+  // So few pages that texts have to give theirs up and are computed again.
+  Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 3, .most_step_prompt = 24});
+  std::vector<Seen> seen(3);
+  for (Seen& one : seen) {
+    ReplyRequest asked = request(prompt, one, 40);
+    asked.sampling = penalized;
+    asked.logit_bias = bias;
+    scheduler.submit(std::move(asked));
+  }
+  run_all(scheduler);
+  for (const Seen& one : seen) {
+    ASSERT_TRUE(one.reply);
+    EXPECT_EQ(one.reply->ids, alone.ids);
+    EXPECT_EQ(one.text, alone.text);
+  }
+}
+
 TEST_F(SchedulerTest, ALongPromptDoesNotStopOtherReplies) {
   Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 100, .most_step_prompt = 16});
   Seen first;
@@ -285,6 +315,9 @@ TEST_F(SchedulerTest, RefusesWhatCannotBeServed) {
             "the prompt has 90 tokens and the reply may have 11, together 101, but the context holds 100");
   EXPECT_EQ(refusal(request({}, seen)), "the prompt is empty");
   EXPECT_EQ(refusal(request({1, 320}, seen)), "token 320 of the prompt is outside the model's vocabulary of 320");
+  ReplyRequest biased = request({1}, seen);
+  biased.logit_bias = {{-1, 1.0f}};
+  EXPECT_EQ(refusal(biased), "token -1 of the logit bias is outside the model's vocabulary of 320");
   EXPECT_EQ(refusal(request(text_of(90, 1), seen, 10)), "accepted");
   EXPECT_EQ(Scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 2}).context(), 128)
       << "no more than there is room for";

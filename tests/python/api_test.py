@@ -121,6 +121,14 @@ class ApiTest(program.ProgramTest):
         unended = salient.generate(self.model, "abc", temperature=0, max_tokens=50, end_tokens=[])
         self.assertEqual(len(unended.ids), 50)
 
+    def test_a_reply_follows_its_grammar(self):
+        schema = {"enum": ["red", "green"]}
+        for grammar in ({"json_schema": schema}, {"json_schema": json.dumps(schema)}, {"regex": "\"(red|green)\""},
+                        {"lark": 'start: "\\"red\\"" | "\\"green\\""'}):
+            reply = salient.generate(self.model, "abc", seed=1, max_tokens=20, end_tokens=[256], **grammar)
+            self.assertIn(json.loads(reply.text), schema["enum"])
+        self.assertIn("cannot be compiled", self.refusal(lambda: salient.Generator(self.model, regex="(", end_tokens=[256])))
+
     def test_a_batch_is_its_prompts_one_by_one(self):
         prompts = [self.tokenizer.encode(text) for text in ("abc", "once upon a time", "x")]
         replies = salient.generate_batch(self.model, prompts, seed=5, max_tokens=12)

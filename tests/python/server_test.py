@@ -104,6 +104,18 @@ class ClientTest(ServerTest):
         self.assertEqual(stopped.text, whole[:whole.index(stop)])
         self.assertEqual(stopped.finish_reason, "stop")
 
+    def test_penalties_and_biases_are_those_of_the_command(self):
+        result = self.run_well("generate", self.model, "--prompt", "Once upon", "--temperature", "0", "--max-tokens", 40,
+                               "--presence-penalty", "1.5", "--frequency-penalty", "0.5", "--repetition-penalty", "1.2",
+                               "--json")
+        expected = json.loads(result.stdout)["text"]
+        penalized = self.complete(presence_penalty=1.5, frequency_penalty=0.5, max_tokens=40,
+                                  extra_body={"repetition_penalty": 1.2}).choices[0].text
+        self.assertEqual(penalized, expected)
+        self.assertNotEqual(penalized, self.complete(max_tokens=40).choices[0].text)
+        only = self.complete(logit_bias={ord("z"): 100}, extra_body={"min_p": 0.9}, temperature=1).choices[0].text
+        self.assertEqual(only, "z" * 12)
+
     def test_chat_logprobs(self):
         content = self.chat(logprobs=True, top_logprobs=3).choices[0].logprobs.content
         self.assertEqual(len(content), 12)
@@ -212,6 +224,7 @@ class RefusalTest(ServerTest):
             ({"messages": MESSAGES, "top_p": 1e400}, "body is not JSON"),
             ({"messages": MESSAGES, "seed": 1.5}, "seed is 1.5"),
             ({"messages": MESSAGES, "stop": [""]}, "stop"),
+            ({"messages": MESSAGES, "logit_bias": {"300": 1}}, "token 300 of the logit bias is outside"),
             ({"messages": MESSAGES, "temprature": 1}, "temprature is not known"),
             ({"messages": MESSAGES, "stream_options": {"include_usage": True}}, "stream_options"),
             ({"messages": MESSAGES, "top_logprobs": 2}, "top_logprobs"),

@@ -244,6 +244,24 @@ TEST(ChatTemplate, GivesTheGoldensOfTheTinyModels) {
   EXPECT_GE(chats, 10);
 }
 
+TEST(ChatTemplate, KnowsToolsAndCallsAsTransformersHasThem) {
+  const ChatTemplate chat(
+      {{"chat_template",
+        "{{ tools | tojson }}{% for m in messages %}[{{ m.role }}{% if m.tool_calls %}{% for c in m.tool_calls %} "
+        "{{ c.id }} {{ c.function.name }} {{ c.function.arguments.city }} {{ c.function | tojson }}{% endfor %}{% "
+        "endif "
+        "%}{% if m.tool_call_id is defined %} {{ m.tool_call_id }}{% endif %}]{% endfor %}"}},
+      "models/x");
+  const std::vector<Message> messages = {
+      {"user", "?"}, {"assistant", "", {{"1", "weather", R"({"city": "Ulm", "a": 1})"}}}, {"tool", "rain", {}, "1"}};
+  EXPECT_EQ(chat.render(messages, true, R"([{"type": "function"}])"),
+            R"([{"type": "function"}][user][assistant 1 weather Ulm {"name": "weather", "arguments": {"city": "Ulm", )"
+            R"("a": 1}}][tool 1])");
+  EXPECT_TRUE(chat.render(messages, true).starts_with("null["));
+  EXPECT_TRUE(chat.mentions("tools"));
+  EXPECT_FALSE(chat.mentions("<tool_call>"));
+}
+
 TEST(ChatTemplateJson, TakesMessagesAsTheTemplateKnowsThem) {
   const ChatTemplate chat(json{{"chat_template",
                                 "{% for m in messages %}{{ m.role }}:{% for c in m.calls %}{{ c.name }} {% endfor %}"

@@ -74,6 +74,13 @@ TEST_F(DecodeStreamTest, SpecialTokensAreSkippedOrSpelledOut) {
   EXPECT_EQ(pieces_of(bytes_, {'a', 256, 'b'}, false), (Pieces{"a", "<|end|>", "b", ""}));
 }
 
+TEST_F(DecodeStreamTest, SomeSpecialTokensMayBeSpelledOutWhereOthersAreSkipped) {
+  DecodeStream stream(pieces_, true, {2});
+  Pieces pieces;
+  for (const int32_t id : {286, 1, 0xF0 + 3, 2, 286, 2}) pieces.push_back(stream.push(id));
+  EXPECT_EQ(pieces, (Pieces{"a", "", "", kReplacement + "</s>", "a", "</s>"}));
+}
+
 TEST_F(DecodeStreamTest, TokensWithoutTextDoNotDisturbACharacter) {
   const Ids ids = {0xE4, 256, 9999, 0xBD, 256, 0xA0, -1};
   EXPECT_EQ(pieces_of(bytes_, ids), (Pieces{"", "", "", "", "", "你", "", ""}));

@@ -1,9 +1,10 @@
 //! What Salient takes from the Rust ecosystem, behind the C ABI of `salient_rust.h`: tokenizers, chat templates,
-//! downloads, hashes and archives.
+//! grammars, downloads, hashes and archives.
 
 mod archive;
 mod digest;
 mod ffi;
+mod grammar;
 mod template;
 mod tokenizer;
 mod transport;

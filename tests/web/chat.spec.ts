@@ -135,3 +135,23 @@ test('conversations are found, renamed and deleted', async ({ page }) => {
   await page.getByRole('searchbox').fill('');
   await expect(page.getByRole('link', { name: 'Walrus' })).toBeVisible();
 });
+
+test('the page stays at the end of a reply that grows, unless its reader went up', async ({ page }) => {
+  await page.setViewportSize({ width: 800, height: 500 });
+  await openWithLimit(page, 3000);
+  await chooseModel(page, 'slow');
+  await composer(page).fill('Write');
+  await page.keyboard.press('Enter');
+  const thread = page.getByRole('region', { name: 'Messages' });
+  const gap = () => thread.evaluate((element) => element.scrollHeight - element.scrollTop - element.clientHeight);
+  await expect.poll(() => thread.evaluate((element) => element.scrollTop)).toBeGreaterThan(200);
+  await thread.hover();
+  await page.mouse.wheel(0, -150);
+  await expect.poll(gap).toBeGreaterThan(100);
+  const top = await thread.evaluate((element) => element.scrollTop);
+  await page.waitForTimeout(300);
+  expect(await thread.evaluate((element) => element.scrollTop)).toBe(top);
+  await thread.evaluate((element) => element.scrollTo(0, element.scrollHeight));
+  await waitForReply(page);
+  await expect.poll(gap).toBeLessThan(2);
+});

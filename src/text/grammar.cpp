@@ -9,6 +9,19 @@
 
 namespace salient::text {
 
+namespace {
+
+/// An error may quote the whole grammar.
+std::string shortened(std::string text) {
+  constexpr size_t kMost = 500;
+  if (text.size() <= kMost) return text;
+  size_t end = kMost;
+  while (end > 0 && (text[end] & 0xC0) == 0x80) --end;  // not inside a character
+  return text.substr(0, end) + "...";
+}
+
+}  // namespace
+
 struct GrammarVocabulary::Handle {
   salient_vocabulary* vocabulary = nullptr;
   ~Handle() {
@@ -49,7 +62,8 @@ Grammar::Grammar(const GrammarVocabulary& vocabulary, const GrammarText& grammar
   salient_text error{};
   if (!salient_grammar_new(vocabulary.handle_->vocabulary, kind.data(), kind.size(), text.data(), text.size(),
                            &handle_->grammar, &error)) {
-    core::fail(core::ErrorKind::kInvalidInput, "the grammar ({}) cannot be compiled: {}", kind, rust::take(error));
+    core::fail(core::ErrorKind::kInvalidInput, "the grammar ({}) cannot be compiled: {}", kind,
+               shortened(rust::take(error)));
   }
 }
 

@@ -107,6 +107,11 @@ class FormatTest(StructuredTest):
             self.assertIn(words, raised.exception.message)
         with self.assertRaises(openai.BadRequestError):
             self.chat(response_format={"type": "xml"})
+        for body in ({"guided_json": "[" * 100000}, {"guided_regex": "(" * 100000}, {"json_schema": 7},
+                     {"guided_regex": "a", "guided_json": "{}"}):
+            with self.assertRaises(openai.BadRequestError) as raised:
+                self.chat(extra_body=body)
+            self.assertLess(len(raised.exception.message), 1000)
 
     def test_the_command_line_has_it_too(self):
         run = ("generate", self.folder / "plain", "--prompt", "x", "--temperature", 100, "--top-k", 0, "--top-p", 1)

@@ -138,7 +138,7 @@ asio::awaitable<bool> Connection::answer_one(const Request& request) {
   Answer answer = state_.routes.answer(ours);
   if (auto* whole = std::get_if<HttpAnswer>(&answer)) co_return co_await send(std::move(*whole), request, ours);
   ++state_.exchanges;
-  const bool goes_on = co_await pump(*std::get<std::unique_ptr<Exchange>>(answer), request, ours);
+  const bool goes_on = co_await pump(std::get<std::unique_ptr<Exchange>>(std::move(answer)), request, ours);
   --state_.exchanges;
   co_return goes_on;
 }
@@ -175,7 +175,8 @@ void Connection::watch(const std::shared_ptr<News>& news) {
   });
 }
 
-asio::awaitable<bool> Connection::pump(Exchange& exchange, const Request& request, const HttpRequest& ours) {
+asio::awaitable<bool> Connection::pump(std::unique_ptr<Exchange> exchange, const Request& request,
+                                       const HttpRequest& ours) {
   const auto news = std::make_shared<News>(stream_.get_executor());
   const std::stop_callback on_shut_down(state_.shut_down.get_token(), [news] { news->wake(); });
   watch(news);
@@ -186,15 +187,17 @@ asio::awaitable<bool> Connection::pump(Exchange& exchange, const Request& reques
     news->is_here = false;
     Exchange::Part part;
     try {
-      if (first) exchange.on_news([news] { news->wake(); });
+      if (first) exchange->on_news([news] { news->wake(); });
       if (state_.shut_down.stop_requested()) throw Refusal(503, "the server is shutting down", {}, "shutting_down");
-      part = exchange.next();
+      part = exchange->next();
     } catch (...) {
       const Refusal refusal = refusal_of(std::current_exception());
       part = {to_answer(refusal), true};
       if (has_begun) part.content = event(to_json(refusal));
     }
     last = part.last;
+    // What it holds, a model for one, is free before the client can ask for the next thing.
+    if (last) exchange = nullptr;
     if (auto* whole = std::get_if<HttpAnswer>(&part.content)) {
       stream_.socket().cancel();
       co_return co_await send(std::move(*whole), request, ours);
@@ -203,7 +206,7 @@ asio::awaitable<bool> Connection::pump(Exchange& exchange, const Request& reques
     if (text.empty() && !last && !news->is_here) {
       news->timer.expires_after(state_.options.ping_interval);
       const auto [cancelled] = co_await news->timer.async_wait(kAwait);
-      if (!cancelled && exchange.is_stream()) text = ": ping\n\n";
+      if (!cancelled && exchange->is_stream()) text = ": ping\n\n";
     }
     if (news->client_left) co_return false;
     if (text.empty()) continue;

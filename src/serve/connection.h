@@ -45,7 +45,8 @@ class Connection {
   boost::asio::awaitable<bool> read(Request& request);
   boost::asio::awaitable<bool> answer_one(const Request& request);
   boost::asio::awaitable<bool> send(HttpAnswer answer, const Request& request, const HttpRequest& ours);
-  boost::asio::awaitable<bool> pump(Exchange& exchange, const Request& request, const HttpRequest& ours);
+  boost::asio::awaitable<bool> pump(std::unique_ptr<Exchange> exchange, const Request& request,
+                                    const HttpRequest& ours);
   boost::asio::awaitable<bool> send_head(const Request& request, const HttpRequest& ours);
   boost::asio::awaitable<bool> send_part(const std::string& text, bool chunked);
   boost::asio::awaitable<void> linger();

@@ -76,6 +76,10 @@ class VulkanFamilies : public testing::TestWithParam<Family> {
     decoder_ = std::make_shared<model::Decoder>(std::move(checkpoint));
   }
 
+  void TearDown() override {
+    for (const std::string& message : vulkan_validation_messages()) ADD_FAILURE() << message;
+  }
+
   nlohmann::json goldens_;
   core::ThreadPool pool_{2};
   std::shared_ptr<model::Decoder> decoder_;

@@ -158,6 +158,41 @@ TEST_P(VulkanKernels, QuantizedLinearsAreTheReferences) {
   }
 }
 
+/// Activations rounded to int8 in blocks, as shaders/quantize.comp describes it.
+std::vector<float> round_to_int8(std::vector<float> x, int64_t block) {
+  for (auto first = x.begin(); first != x.end(); first += block) {
+    float largest = 0;
+    for (auto i = first; i != first + block; ++i) largest = std::max(largest, std::abs(*i));
+    const float scale = largest / 127;
+    for (auto i = first; i != first + block; ++i) *i = std::nearbyint(*i / scale) * scale;
+  }
+  return x;
+}
+
+TEST_P(VulkanKernels, QuantizedLinearsOfRoundedActivationsAreTheReferences) {
+  for (const int bits : {4, 8}) {
+    for (const bool offsets : {false, true}) {
+      const auto weights = quantized(37, 2304, bits, 64, offsets, true, false);
+      for (const int64_t tokens : {1, 5}) {
+        const auto x = random_values(tokens * 2304, 9);
+        const auto y = multiply(weights, x, tokens, Activations::kInt8);
+        // A number halfway between two integers may go to either: 1 / 127 of a block's largest, of 2304 numbers.
+        EXPECT_LE(largest_error(weights, round_to_int8(x, bits == 4 ? 32 : 16), y), 2e-5) << bits << " bits";
+        EXPECT_GT(largest_error(weights, x, y), 1e-4) << "the activations were not rounded";
+      }
+    }
+  }
+}
+
+TEST_P(VulkanKernels, AMatrixOfMoreRowsThanADispatchTakesIsCut) {
+  if (GetParam().integer_dot) GTEST_SKIP() << "the fp32 path does not depend on it";
+  const int64_t rows = int64_t{device_->limits().maxComputeWorkGroupCount[0]} * 4 + 5;
+  if (rows > 300000) GTEST_SKIP() << "the device takes " << rows << " rows";
+  const auto weights = dense(rows, 8, core::DType::kF16, 3);
+  const auto x = random_values(8, 9);
+  EXPECT_LE(largest_error(weights, x, multiply(weights, x, 1, Activations::kFp32)), 2e-6);
+}
+
 TEST_P(VulkanKernels, NormsAreTheReferences) {
   constexpr int64_t kSize = 300;
   constexpr int64_t kRows = 3;

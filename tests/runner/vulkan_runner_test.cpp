@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <optional>
 
 #include "runner/cpu_runner.h"
 #include "tests/support/expect_error.h"
@@ -75,6 +76,10 @@ class VulkanFamilies : public testing::TestWithParam<Family> {
     decoder_ = std::make_shared<model::Decoder>(std::move(checkpoint));
   }
 
+  void TearDown() override {
+    for (const std::string& message : vulkan_validation_messages()) ADD_FAILURE() << message;
+  }
+
   nlohmann::json goldens_;
   core::ThreadPool pool_{2};
   std::shared_ptr<model::Decoder> decoder_;
@@ -131,6 +136,168 @@ TEST_P(VulkanFamilies, GreedyTokensAreTheReferences) {
       run.tokens = std::span(&greedy[step], 1);
     }
   }
+}
+
+/// A random model of int4 linears; its head is wide enough for odd numbers of rows.
+class VulkanRunnerTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string reason = tests::no_vulkan(); !reason.empty()) GTEST_SKIP() << reason;
+    auto checkpoint =
+        std::make_shared<checkpoint::Checkpoint>(tests::open_tiny_quantized(folder_.path() / "model", {.tied = false}));
+    decoder_ = std::make_shared<model::Decoder>(std::move(checkpoint));
+    for (int32_t i = 0; i < 200; ++i) tokens_.push_back(i * 37 % 256);
+  }
+  void TearDown() override {
+    for (const std::string& message : vulkan_validation_messages()) ADD_FAILURE() << message;
+  }
+  VulkanRunner make_runner(VulkanRunnerOptions options = {.activations = Activations::kFp32}) {
+    return VulkanRunner(decoder_, pool_, std::move(options));
+  }
+  std::vector<float> cpu_logits() {
+    CpuRunner cpu(decoder_, pool_, {.activations = Activations::kFp32});
+    return all_logits(cpu, tokens_, {std::ssize(tokens_)});
+  }
+
+  static constexpr int64_t kVocab = 256;
+  /// Of log-probabilities: keys and values are rounded to fp16 where sums of another order may lie on the other side.
+  static constexpr double kBound = 5e-3;
+
+  tests::TemporaryFolder folder_;
+  core::ThreadPool pool_{2};
+  std::shared_ptr<model::Decoder> decoder_;
+  std::vector<int32_t> tokens_;
+};
+
+TEST_F(VulkanRunnerTest, LogProbabilitiesAreTheCpusHoweverThePromptIsCut) {
+  const auto expected = cpu_logits();
+  VulkanRunner runner = make_runner();
+  for (const std::vector<int64_t>& pieces : {std::vector<int64_t>{200}, {63, 1, 64, 7}, {195, 1}}) {
+    EXPECT_LE(largest_difference(all_logits(runner, tokens_, pieces), expected, kVocab), kBound) << pieces[0];
+  }
+}
+
+TEST_F(VulkanRunnerTest, EveryFeatureCanBeLeftOut) {
+  tokens_.resize(12);
+  const auto expected = cpu_logits();
+  for (const VulkanFeatures features : {VulkanFeatures{false, true}, VulkanFeatures{false, false}}) {
+    VulkanRunner runner = make_runner({.features = features, .activations = Activations::kFp32});
+    EXPECT_FALSE(runner.features().subgroups);
+    EXPECT_LE(largest_difference(all_logits(runner, tokens_, {9, 1}), expected, kVocab), kBound);
+  }
+}
+
+// Integers have no order of sums: whether an instruction adds four products or four do must not change a bit.
+TEST_F(VulkanRunnerTest, Int8ActivationsGiveTheSameBitsWithoutTheInstruction) {
+  tokens_.resize(10);
+  VulkanRunner with = make_runner({.activations = Activations::kInt8});
+  VulkanRunner without = make_runner({.features = {true, false}, .activations = Activations::kInt8});
+  EXPECT_FALSE(without.features().integer_dot);
+  const auto logits = all_logits(with, tokens_, {1});
+  EXPECT_EQ(logits, all_logits(without, tokens_, {1}));
+  EXPECT_NE(logits, all_logits(*std::make_unique<VulkanRunner>(decoder_, pool_,
+                                                               VulkanRunnerOptions{.activations = Activations::kFp32}),
+                               tokens_, {1}));
+}
+
+TEST_F(VulkanRunnerTest, SequencesOfABatchDoNotSeeEachOther) {
+  const auto expected = cpu_logits();
+  VulkanRunner runner = make_runner();
+  Sequence first = runner.new_sequence();
+  Sequence second = runner.new_sequence();
+  Sequence third = runner.new_sequence();
+  const std::span tokens(tokens_);
+  const TokenRun warm_up[] = {{tokens.first(90), &second, Wanted::kNothing}};
+  EXPECT_TRUE(runner.forward(warm_up).empty());
+  const TokenRun runs[] = {{tokens.first(70), &first, Wanted::kAllLogits},
+                           {tokens.subspan(90, 30), &second, Wanted::kLastLogits},
+                           {tokens.first(1), &third, Wanted::kLastLogits}};
+  const auto logits = runner.forward(runs);
+  ASSERT_EQ(std::ssize(logits), (70 + 1 + 1) * kVocab);
+  std::vector<float> wanted(expected.begin(), expected.begin() + 70 * kVocab);
+  wanted.insert(wanted.end(), &expected[119 * kVocab], &expected[120 * kVocab]);
+  wanted.insert(wanted.end(), expected.begin(), expected.begin() + kVocab);
+  EXPECT_LE(largest_difference(logits, wanted, kVocab), kBound);
+}
+
+// More pages than the cache has at first, and pages that two sequences share until one writes.
+TEST_F(VulkanRunnerTest, PagesAreKeptWhenTheCacheGrowsAndCopiedWhenTheyAreShared) {
+  const auto expected = cpu_logits();
+  VulkanRunner runner = make_runner();
+  Sequence original = runner.new_sequence();
+  const std::span tokens(tokens_);
+  const TokenRun start[] = {{tokens.first(100), &original, Wanted::kNothing}};
+  runner.forward(start);
+  Sequence copy = runner.new_sequence();
+  copy.attach(original.pages(), original.length());
+  std::vector<Sequence> others;
+  for (int i = 0; i < 20; ++i) {
+    others.push_back(runner.new_sequence());
+    const TokenRun run[] = {{tokens.first(1), &others.back(), Wanted::kNothing}};
+    runner.forward(run);
+  }
+  const std::vector<int32_t> other_tokens(20, 5);
+  const TokenRun disturb[] = {{other_tokens, &copy, Wanted::kNothing}};
+  runner.forward(disturb);
+  const TokenRun rest[] = {{tokens.subspan(100), &original, Wanted::kAllLogits}};
+  const std::vector<float> wanted(expected.begin() + 100 * kVocab, expected.end());
+  EXPECT_LE(largest_difference(runner.forward(rest), wanted, kVocab), kBound);
+}
+
+TEST_F(VulkanRunnerTest, ASequenceMayOutliveItsRunner) {
+  std::optional<Sequence> sequence;
+  {
+    VulkanRunner runner = make_runner();
+    sequence.emplace(runner.new_sequence());
+    const TokenRun run[] = {{std::span(tokens_).first(3), &*sequence, Wanted::kNothing}};
+    runner.forward(run);
+  }
+  sequence.reset();
+}
+
+TEST_F(VulkanRunnerTest, WhatCannotBeDoneIsSaid) {
+  using core::ErrorKind;
+  tests::expect_error(ErrorKind::kNotFound, {"there is no Vulkan device 99"}, [&] { make_runner({.adapter = 99}); });
+  VulkanRunner runner = make_runner();
+  Sequence sequence = runner.new_sequence();
+  const std::vector<int32_t> unknown = {3, 256};
+  const TokenRun run[] = {{unknown, &sequence, Wanted::kNothing}};
+  tests::expect_error(ErrorKind::kInvalidInput, {"token 256", "256"}, [&] { runner.forward(run); });
+  EXPECT_EQ(sequence.length(), 0);
+  tests::TemporaryFolder folder;
+  tests::write_tiny_model(folder.path() / "odd", {.hidden_size = 60});
+  auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder.path() / "odd"));
+  decoder_ = std::make_shared<model::Decoder>(std::move(checkpoint));
+  tests::expect_error(ErrorKind::kUnsupported, {"60 inputs", "multiples of 8"}, [&] { make_runner(); });
+}
+
+TEST(VulkanAdapters, ARealDeviceIsChosenAndSoftwareNever) {
+  std::vector<VulkanAdapter> adapters(3);
+  for (int i = 0; i < 3; ++i) adapters[i].index = i;
+  adapters[0].type = "software";
+  adapters[1].type = "integrated";
+  adapters[2].type = "discrete";
+  EXPECT_EQ(choose_vulkan_adapter(adapters), 2);
+  adapters[2].refusal = "too old";
+  EXPECT_EQ(choose_vulkan_adapter(adapters), 1);
+  adapters[1].type = "software";
+  EXPECT_EQ(choose_vulkan_adapter(adapters), -1);
+}
+
+/// SmolLM2-135M-Instruct, in the folder that SALIENT_TEST_SMOLLM2 names.
+TEST(VulkanSmolLm2, LogProbabilitiesAreTheCpus) {
+  if (const std::string reason = tests::no_vulkan(); !reason.empty()) GTEST_SKIP() << reason;
+  const char* folder = std::getenv("SALIENT_TEST_SMOLLM2");
+  if (!folder) GTEST_SKIP() << "SALIENT_TEST_SMOLLM2 is not set";
+  auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder));
+  const auto decoder = std::make_shared<model::Decoder>(std::move(checkpoint));
+  core::ThreadPool pool(2);
+  VulkanRunner vulkan(decoder, pool, {.activations = Activations::kFp32});
+  CpuRunner cpu(decoder, pool, {.activations = Activations::kFp32});
+  const std::vector<int32_t> ids = {504, 3575, 282, 4649, 314, 7042, 30, 657, 314, 253, 5114, 282};
+  const auto expected = all_logits(cpu, ids, {std::ssize(ids)});
+  // Thirty layers round keys and values to fp16.
+  EXPECT_LE(largest_difference(all_logits(vulkan, ids, {9, 1}), expected, decoder->spec().vocab_size), 0.02);
 }
 
 }  // namespace

@@ -23,6 +23,8 @@ CommandList::CommandList(const VulkanDevice& device, Pipelines& pipelines)
 void CommandList::begin() {
   used_sets_ = 0;
   dispatches_ = 0;
+  // A recording that an error ended is not finished.
+  commands_->reset();
   commands_->begin(vk::CommandBufferBeginInfo());
 }
 

@@ -18,10 +18,10 @@ namespace salient::runner {
 
 struct VulkanRunnerOptions {
   int adapter = 0;  ///< VulkanAdapter::index
-  VulkanFeatures features;
+  VulkanFeatures features = {};
   /// Of quantized linears while few tokens are computed at once; unset: int8 where the device multiplies that in one
   /// instruction. Prompts are computed in fp32.
-  std::optional<Activations> activations;
+  std::optional<Activations> activations = {};
   HeadPrecision head = HeadPrecision::kStored;
   /// Called as layers are packed, and while a sequence is computed again because its rotary regime changed.
   core::ProgressCallback progress = {};

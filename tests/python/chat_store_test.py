@@ -18,14 +18,15 @@ from served import Server
 
 # How often the server is killed in mid-reply; more for a long soak.
 KILLS = int(os.environ.get("CHAT_STORE_KILLS", "3"))
-ENDLESS = {"max_tokens": 15000, "temperature": 1, "seed": 1}
+CONTEXT = 65536
+ENDLESS = {"max_tokens": 60000, "temperature": 1, "seed": 1}
 
 
 class ChatTest(program.ProgramTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.model = tiny_model.write_model(cls.folder / "tiny", max_position_embeddings=16384)
+        cls.model = tiny_model.write_model(cls.folder / "tiny", max_position_embeddings=CONTEXT)
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -163,10 +164,10 @@ class ConversationTest(ChatTest):
         self.assertEqual(len(self.show(conversation)["messages"]), 1)
 
     def test_a_reply_that_cannot_be_written_has_failed(self):
-        conversation, asked = self.begin("x" * 17000)
+        conversation, asked = self.begin("x" * (CONTEXT + 1000))
         _, message = self.finish(conversation, self.reply(conversation, asked))
         self.assertEqual(message["state"], "failed")
-        self.assertIn("16384", message["error"])
+        self.assertIn(str(CONTEXT), message["error"])
 
     def test_export_and_import_give_the_same_conversation(self):
         conversation, asked = self.begin("What is this?\n\n<!-- salient message {} -->\n## Heading\n", title="Größe <b>")
@@ -328,7 +329,7 @@ class SettingsTest(ChatTest):
         size = (self.model / "model.safetensors").stat().st_size
         model, = models["models"]
         self.assertEqual((model["id"], model["state"], model["format"], model["device"], model["context"]),
-                         ("tiny", "loaded", "safetensors", "cpu", 16384))
+                         ("tiny", "loaded", "safetensors", "cpu", CONTEXT))
         self.assertLess(model["size_bytes"], size)
         self.assertGreater(model["size_bytes"], size * 0.9)
         about = self.ask("GET", "/about")

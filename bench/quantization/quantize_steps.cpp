@@ -5,11 +5,11 @@
 #include <cstdio>
 #include <fstream>
 
-#include "core/error.h"
 #include "generate/self_text.h"
 #include "quantize/estimate.h"
 #include "quantize/quantizer.h"
 #include "runner/cpu_runner.h"
+#include "program.h"
 #include "token_file.h"
 
 namespace {
@@ -27,12 +27,6 @@ void write_self_text(const std::shared_ptr<const model::Decoder>& decoder, core:
     for (const int32_t token : sequence) file << token << ' ';
     file << '\n';
   }
-}
-
-nlohmann::json by_stage(const quantize::ByStage& numbers) {
-  nlohmann::json result;
-  for (size_t i = 0; i < numbers.size(); ++i) result[quantize::kStageNames[i]] = numbers[i];
-  return result;
 }
 
 int run(int argc, char** argv) {
@@ -74,8 +68,8 @@ int run(int argc, char** argv) {
                                            texts.empty() ? 0 : std::ssize(texts.front()));
   const nlohmann::json result = {{"seconds", report.seconds},
                                  {"layers", report.layers},
-                                 {"stage_seconds", by_stage(report.stage_seconds)},
-                                 {"stage_flop", by_stage(expected.flop)},
+                                 {"stage_seconds", quantize::to_json(report.stage_seconds)},
+                                 {"stage_flop", quantize::to_json(expected.flop)},
                                  {"memory", expected.memory},
                                  {"flop_per_second", {rate_before, quantize::measure_rate(pool)}}};
   std::printf("%s\n", result.dump().c_str());
@@ -85,10 +79,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const core::Error& error) {
-    std::fprintf(stderr, "quantize_steps: %s\n", error.what());
-    return 1;
-  }
+  return salient::bench::run_program("quantize_steps", [&] { return run(argc, argv); });
 }

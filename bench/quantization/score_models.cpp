@@ -6,12 +6,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "core/error.h"
 #include "evaluate/perplexity.h"
 #include "evaluate/report.h"
 #include "evaluate/text_source.h"
 #include "runner/cpu_runner.h"
 #include "text/tokenizer.h"
+#include "program.h"
 #include "token_file.h"
 
 namespace {
@@ -80,10 +80,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const core::Error& error) {
-    std::fprintf(stderr, "score_models: %s\n", error.what());
-    return 1;
-  }
+  return salient::bench::run_program("score_models", [&] { return run(argc, argv); });
 }

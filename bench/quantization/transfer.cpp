@@ -7,13 +7,13 @@
 #include <cstdio>
 #include <memory>
 
-#include "core/error.h"
 #include "quantize/calibration_pass.h"
 #include "quantize/cholesky.h"
 #include "quantize/compensation.h"
 #include "quantize/coordinate_descent.h"
 #include "quantize/grid_search.h"
 #include "quantize/rounding.h"
+#include "program.h"
 #include "token_file.h"
 
 namespace {
@@ -166,10 +166,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const core::Error& error) {
-    std::fprintf(stderr, "transfer: %s\n", error.what());
-    return 1;
-  }
+  return salient::bench::run_program("transfer", [&] { return run(argc, argv); });
 }

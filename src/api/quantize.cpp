@@ -78,12 +78,6 @@ std::string summarize(const quantize::QuantizeReport& report, const QuantizeOpti
   return text;
 }
 
-json by_stage(const quantize::ByStage& numbers) {
-  json result;
-  for (size_t i = 0; i < numbers.size(); ++i) result[quantize::kStageNames[i]] = numbers[i];
-  return result;
-}
-
 /// What the run would take, in place of the run.
 Report estimate(const QuantizeOptions& options, const quantize::Steps& steps, const model::Decoder& decoder,
                 const Sizes& before, core::ThreadPool& pool) {
@@ -93,7 +87,7 @@ Report estimate(const QuantizeOptions& options, const quantize::Steps& steps, co
   const double rate = quantize::measure_rate(pool);
   const double seconds = expected.total_flop() / rate;
   const json document = {{"bytes", expected.bytes},   {"bytes_before", before.stored},
-                         {"memory", expected.memory}, {"flop", by_stage(expected.flop)},
+                         {"memory", expected.memory}, {"flop", quantize::to_json(expected.flop)},
                          {"flop_per_second", rate},   {"seconds", seconds}};
   const bool writes_text = options.calibration.empty() && steps.need_calibration();
   return {api::to_text(document),
@@ -175,7 +169,7 @@ Report v1::quantize_model(const ModelName& name, const QuantizeOptions& options,
                          {"bytes_in_fp16", before.fp16},
                          {"bytes", report.bytes},
                          {"seconds", report.seconds},
-                         {"stage_seconds", by_stage(report.stage_seconds)},
+                         {"stage_seconds", quantize::to_json(report.stage_seconds)},
                          {"resumed_layers", report.resumed_layers},
                          {"layers", report.layers}};
   quantize::write_report(options.output, document);

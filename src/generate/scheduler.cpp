@@ -215,8 +215,7 @@ bool Scheduler::may_start(Text& text) {
 }
 
 bool Scheduler::is_long(const Text& text) const {
-  const int64_t original = runner_.spec().original_positions();
-  return original > 0 && std::ssize(text.tokens) > original;
+  return runner_.spec().is_long(std::ssize(text.tokens));
 }
 
 /// A text that outgrows its rotary regime is computed again in the next, in parts like a prompt.

@@ -221,6 +221,11 @@ int64_t DecoderSpec::original_positions() const {
   return 0;
 }
 
+bool DecoderSpec::is_long(int64_t length) const {
+  const int64_t original = original_positions();
+  return original > 0 && length > original;
+}
+
 DecoderSpec read_decoder_spec(const json& config, const json& generation_config, const std::string& origin) {
   const Family& family = find_family(config, origin);
   const ConfigReader reader(config, origin);

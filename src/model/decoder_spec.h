@@ -87,6 +87,8 @@ struct DecoderSpec {
   int64_t kv_size() const { return kv_heads * head_dim; }
   /// The longest text whose rotary frequencies are the ordinary ones; 0 where there are no others.
   int64_t original_positions() const;
+  /// Whether a text of so many tokens is in the second of two rotary regimes.
+  bool is_long(int64_t length) const;
 };
 
 /// Fills a spec from Hugging Face's config.json and generation_config.json. A field that changes the mathematics and

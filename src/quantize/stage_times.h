@@ -3,6 +3,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <nlohmann/json.hpp>
 
 namespace salient::quantize {
 
@@ -24,6 +25,13 @@ constexpr std::array<const char*, 9> kStageNames = {"calibration",  "gram",    "
 
 /// A number for each stage.
 using ByStage = std::array<double, kStageNames.size()>;
+
+/// An object with the names of the stages.
+inline nlohmann::json to_json(const ByStage& numbers) {
+  nlohmann::json result;
+  for (size_t i = 0; i < numbers.size(); ++i) result[kStageNames[i]] = numbers[i];
+  return result;
+}
 
 /// Seconds by stage. A stage within another is not counted in that one.
 class StageTimes {

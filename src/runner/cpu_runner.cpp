@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "runner/token_runs.h"
 
 namespace salient::runner {
 
@@ -93,7 +94,7 @@ BatchSlice CpuRunner::make_slice(const Sequence& sequence, int64_t first_row, in
 void CpuRunner::run_layer(const CpuLayer& layer, Sequence& sequence, int64_t tokens, float* hidden,
                           const LinearObserver& observer) {
   const int64_t first_position = sequence.length();
-  if (first_position == 0) sequence.set_long_rope(is_long(tokens));
+  if (first_position == 0) sequence.set_long_rope(spec().is_long(tokens));
   sequence.extend(tokens);
   const BatchSlice slice = make_slice(sequence, 0, first_position, tokens);
   executor_.run(layer, *cache_, 0, std::span(&slice, 1), tokens, hidden, observer);
@@ -117,16 +118,6 @@ void CpuRunner::head(const float* hidden, int64_t tokens, float* logits) {
     pool_.split(tokens, [&](int64_t begin, int64_t end) {
       kernels.soft_cap(logits + begin * spec().vocab_size, (end - begin) * spec().vocab_size, spec().logit_soft_cap);
     });
-  }
-}
-
-void CpuRunner::check_tokens(std::span<const TokenRun> runs) const {
-  for (const TokenRun& run : runs) {
-    for (const int32_t token : run.tokens) {
-      if (token >= 0 && token < spec().vocab_size) continue;
-      core::fail(core::ErrorKind::kInvalidInput, "token {} is outside the model's vocabulary of {}", token,
-                 spec().vocab_size);
-    }
   }
 }
 
@@ -158,21 +149,11 @@ void CpuRunner::finish(Batch& batch, std::vector<float>& wanted_hidden) {
   batch = {};
 }
 
-bool CpuRunner::is_long(int64_t length) const {
-  const int64_t original = spec().original_positions();
-  return original > 0 && length > original;
-}
-
 void CpuRunner::choose_regime(const TokenRun& run) {
-  Sequence& sequence = *run.sequence;
-  const bool is_long_now = is_long(std::max(run.final_length, sequence.length() + std::ssize(run.tokens)));
-  if (is_long_now == sequence.long_rope()) return;
-  const std::vector<int32_t> history = sequence.history();
-  sequence.truncate(0);
-  sequence.set_long_rope(is_long_now);
+  const std::vector<int32_t> history = enter_regime(spec(), run);
   for (int64_t done = 0; done < std::ssize(history);) {
     const int64_t count = std::min(std::ssize(history) - done, kBatchTokens);
-    const TokenRun again{std::span(history).subspan(done, count), &sequence, Wanted::kNothing};
+    const TokenRun again{std::span(history).subspan(done, count), run.sequence, Wanted::kNothing};
     run_layers(std::span(&again, 1));
     done += count;
     if (options_.progress) {
@@ -199,17 +180,9 @@ std::vector<float> CpuRunner::run_layers(std::span<const TokenRun> runs) {
 
 std::vector<float> CpuRunner::forward(std::span<const TokenRun> runs) {
   if (layers_.empty()) core::fail(core::ErrorKind::kInternal, "forward needs a runner whose layers are resident");
-  check_tokens(runs);
+  check_tokens(spec(), runs);
   for (const TokenRun& run : runs) choose_regime(run);
-  std::vector<int64_t> old_lengths;
-  for (const TokenRun& run : runs) old_lengths.push_back(run.sequence->length());
-  std::vector<float> wanted_hidden;
-  try {
-    wanted_hidden = run_layers(runs);
-  } catch (...) {
-    for (size_t i = 0; i < runs.size(); ++i) runs[i].sequence->truncate(old_lengths[i]);
-    throw;
-  }
+  const std::vector<float> wanted_hidden = keep_lengths_on_failure(runs, [&] { return run_layers(runs); });
   const int64_t count = std::ssize(wanted_hidden) / spec().hidden_size;
   std::vector<float> logits(count * spec().vocab_size);
   if (count > 0) head(wanted_hidden.data(), count, logits.data());

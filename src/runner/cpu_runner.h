@@ -81,8 +81,6 @@ class CpuRunner : public Runner {
   };
 
   void pack_head();
-  bool is_long(int64_t length) const;
-  void check_tokens(std::span<const TokenRun> runs) const;
   /// Puts a sequence into the rotary regime of its coming length; what it holds in the other is computed again.
   void choose_regime(const TokenRun& run);
   /// Appends runs and returns their wanted hidden states.

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "kernels/kernels.h"
+#include "runner/token_runs.h"
 #include "runner/vulkan/vulkan_pass.h"
 
 namespace salient::runner {
@@ -40,8 +41,6 @@ struct VulkanRunner::Parts {
   const model::DecoderSpec& spec() const { return decoder->spec(); }
   void pack(core::ThreadPool& pool);
   void embed(std::span<const int32_t> tokens, std::vector<float>& hidden) const;
-  void check_tokens(std::span<const TokenRun> runs) const;
-  bool is_long(int64_t length) const;
   /// Puts a sequence into the rotary regime of its coming length; what it holds in the other is computed again.
   void choose_regime(const TokenRun& run);
   std::vector<float> run(std::span<const TokenRun> runs);
@@ -99,30 +98,10 @@ void VulkanRunner::Parts::embed(std::span<const int32_t> tokens, std::vector<flo
   }
 }
 
-void VulkanRunner::Parts::check_tokens(std::span<const TokenRun> runs) const {
-  for (const TokenRun& run : runs) {
-    for (const int32_t token : run.tokens) {
-      if (token >= 0 && token < spec().vocab_size) continue;
-      core::fail(core::ErrorKind::kInvalidInput, "token {} is outside the model's vocabulary of {}", token,
-                 spec().vocab_size);
-    }
-  }
-}
-
-bool VulkanRunner::Parts::is_long(int64_t length) const {
-  const int64_t original = spec().original_positions();
-  return original > 0 && length > original;
-}
-
 void VulkanRunner::Parts::choose_regime(const TokenRun& run) {
-  Sequence& sequence = *run.sequence;
-  const bool is_long_now = is_long(std::max(run.final_length, sequence.length() + std::ssize(run.tokens)));
-  if (is_long_now == sequence.long_rope()) return;
-  const std::vector<int32_t> history = sequence.history();
-  sequence.truncate(0);
-  sequence.set_long_rope(is_long_now);
+  const std::vector<int32_t> history = enter_regime(spec(), run);
   if (history.empty()) return;
-  const TokenRun again{history, &sequence, Wanted::kNothing};
+  const TokenRun again{history, run.sequence, Wanted::kNothing};
   if (options.progress) {
     options.progress({"computing the context again for its new length", 0, std::ssize(history), "tokens", {}});
   }
@@ -208,17 +187,10 @@ Sequence VulkanRunner::new_sequence() {
 }
 
 std::vector<float> VulkanRunner::forward(std::span<const TokenRun> runs) {
-  parts_->check_tokens(runs);
+  check_tokens(spec(), runs);
   return translate_errors(adapter().name, [&] {
     for (const TokenRun& run : runs) parts_->choose_regime(run);
-    std::vector<int64_t> old_lengths;
-    for (const TokenRun& run : runs) old_lengths.push_back(run.sequence->length());
-    try {
-      return parts_->run(runs);
-    } catch (...) {
-      for (size_t i = 0; i < runs.size(); ++i) runs[i].sequence->truncate(old_lengths[i]);
-      throw;
-    }
+    return keep_lengths_on_failure(runs, [&] { return parts_->run(runs); });
   });
 }
 

@@ -43,7 +43,8 @@ class RunningReply {
   /// the end of a reply that is still written.
   News since(size_t content, size_t reasoning) const;
 
-  /// `wake` is called, from any thread, when there is something new. Returns what to leave with.
+  /// `wake` is called, from any thread, when there is something new, and not after `leave`. The reply is locked then:
+  /// it must not be asked, nor a lock taken that is held where it is. Returns what to leave with.
   int64_t follow(std::function<void()> wake);
   void leave(int64_t follower);
 

@@ -59,9 +59,10 @@ class ReplyWriterTest : public testing::Test {
       const std::lock_guard lock(mutex);
       news.notify_all();
     });
-    std::unique_lock lock(mutex);
-    while (!is_reached(reply->message())) news.wait_for(lock, std::chrono::milliseconds(10));
-    lock.unlock();
+    while (!is_reached(reply->message())) {
+      std::unique_lock lock(mutex);  // not held while the reply is asked: it wakes with its own lock held
+      news.wait_for(lock, std::chrono::milliseconds(10));
+    }
     reply->leave(follower);
   }
   static bool has_ended(const ChatMessage& message) { return message.state != "writing"; }

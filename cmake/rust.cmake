@@ -1,4 +1,4 @@
-# The target salient_rust: the crate in src/rust, built by cargo into the build folder as one static library. A
+# The target salient_rust: the crate in src/rust, built by cargo as one static library. A
 # toolchain file may name the cargo and the target, SALIENT_CARGO and SALIENT_RUST_TARGET.
 
 # cargo and the newest versioned names some distributions use; 1.88 is the oldest that builds the crate.
@@ -23,15 +23,15 @@ endif()
 string(REGEX REPLACE "cargo([^/]*)$" "rustc\\1" SALIENT_RUSTC ${SALIENT_CARGO})
 
 set(rust_source ${PROJECT_SOURCE_DIR}/src/rust)
-set(rust_target ${CMAKE_BINARY_DIR}/rust)
-set(rust_library ${rust_target}/${SALIENT_RUST_TARGET}/release/libsalient_rust.a)
+set(SALIENT_RUST_BUILD_DIR ${CMAKE_BINARY_DIR}/rust CACHE PATH "Where cargo builds; the presets share one folder")
+set(rust_library ${SALIENT_RUST_BUILD_DIR}/${SALIENT_RUST_TARGET}/release/libsalient_rust.a)
 if(SALIENT_RUST_TARGET)
   set(rust_flags --target ${SALIENT_RUST_TARGET})
 endif()
 file(GLOB rust_files CONFIGURE_DEPENDS ${rust_source}/src/*.rs)
 add_custom_command(
   OUTPUT ${rust_library}
-  COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${rust_target} RUSTC=${SALIENT_RUSTC}
+  COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${SALIENT_RUST_BUILD_DIR} RUSTC=${SALIENT_RUSTC}
           ${SALIENT_CARGO} build --release --locked --quiet ${rust_flags} --manifest-path ${rust_source}/Cargo.toml
   DEPENDS ${rust_files} ${rust_source}/Cargo.toml ${rust_source}/Cargo.lock
   COMMENT "Building the Rust crate"

@@ -21,7 +21,7 @@ std::string describe_tools(const std::string& tools) {
 }
 
 std::string write_call(const text::ToolCall& call) {
-  const ordered_json json = {{"name", call.name}, {"arguments", ordered_json::parse(call.arguments)}};
+  const ordered_json json = {{"name", call.name}, {"arguments", text::arguments_of(call)}};
   return fmt::format("<tool_call>\n{}\n</tool_call>", json.dump());
 }
 

@@ -39,21 +39,23 @@ ordered_json parse_array(const char* what, std::string_view text) {
   return array;
 }
 
-/// As transformers has it: arguments are an object, not its text.
 ordered_json to_json(const Message& message) {
   ordered_json json = {{"role", message.role}, {"content", message.content}};
   if (!message.tool_call_id.empty()) json["tool_call_id"] = message.tool_call_id;
   for (const ToolCall& call : message.tool_calls) {
-    ordered_json arguments = ordered_json::parse(call.arguments, nullptr, false);
-    if (arguments.is_discarded()) arguments = call.arguments;
     json["tool_calls"].push_back({{"id", call.id},
                                   {"type", "function"},
-                                  {"function", {{"name", call.name}, {"arguments", std::move(arguments)}}}});
+                                  {"function", {{"name", call.name}, {"arguments", arguments_of(call)}}}});
   }
   return json;
 }
 
 }  // namespace
+
+ordered_json arguments_of(const ToolCall& call) {
+  ordered_json arguments = ordered_json::parse(call.arguments, nullptr, false);
+  return arguments.is_discarded() ? ordered_json(call.arguments) : arguments;
+}
 
 ChatTemplate::ChatTemplate(const nlohmann::json& tokenizer_config, const std::string& origin)
     : origin_(origin), source_(find_source(tokenizer_config)) {

@@ -11,8 +11,11 @@ namespace salient::text {
 struct ToolCall {
   std::string id;
   std::string name;
-  std::string arguments;  ///< a JSON object, as text
+  std::string arguments;  ///< a JSON object, as text; or the beginning of one, where the reply was cut short
 };
+
+/// The arguments as templates get them (transformers has them so): the object, or the text of one that was cut short.
+nlohmann::ordered_json arguments_of(const ToolCall& call);
 
 /// One turn of a conversation; role is "system", "user", "assistant" or "tool", whose content is what a call gave.
 struct Message {

@@ -169,7 +169,11 @@ class ToolTest(StructuredTest):
                              [(call.function.name, call.function.arguments) for call in whole.message.tool_calls])
 
     def test_calls_and_results_go_back_into_the_prompt(self):
-        call = self.chat(tools=TOOLS, tool_choice="required").choices[0].message
+        for max_tokens in (4000, 60):
+            self.check_the_prompt_after(self.chat(tools=TOOLS, tool_choice="required", seed=4, max_tokens=max_tokens))
+
+    def check_the_prompt_after(self, answer):
+        call = answer.choices[0].message
         messages = [*MESSAGES, call.model_dump(exclude_none=True),
                     *({"role": "tool", "tool_call_id": one.id, "content": "done"} for one in call.tool_calls)]
         for choice in ("auto", "none"):

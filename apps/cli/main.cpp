@@ -5,8 +5,22 @@
 #include <salient/salient.hpp>
 
 #include "cli/commands.h"
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace {
+
+/// Loading a model takes and frees small buffers thousands of times. By default the C library gives such memory back to
+/// the system each time and asks for it again, page by page: a fifth of the time to load.
+void keep_freed_memory() {
+#ifdef __GLIBC__
+  constexpr int kBytes = 32 << 20;
+  mallopt(M_MMAP_THRESHOLD, kBytes);
+  mallopt(M_TRIM_THRESHOLD, kBytes);
+  mallopt(M_TOP_PAD, kBytes / 8);
+#endif
+}
 
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
@@ -57,6 +71,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  keep_freed_memory();
   try {
     const int code = run(argc, argv);
     if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;

@@ -29,6 +29,19 @@ void add_quantize(CLI::App& program) {
   add_option(*command, "--group-size", options.group_size,
              "Weights that share a scale: 128, 64 or 32; 0: the largest that fits")
       ->check(CLI::IsMember(std::set<int>{0, 32, 64, 128}));
+  add_flag(*command, "--symmetric", options.symmetric,
+           "Without zero points: a little worse and smaller, faster in some other programs; for --format "
+           "compressed-tensors");
+  add_option(
+      *command, "--target-size", options.target_bytes,
+      "Bytes (or 2500MB) of tensors: as many layers as have room get int8, those first that lose most in int4; for "
+      "--format compressed-tensors")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
+  add_option(
+      *command, "--target-kl", options.target_divergence,
+      "KL divergence from the unquantized model, on held-out calibration text, in nats a token: as few layers as "
+      "it takes get int8")
+      ->check(CLI::PositiveNumber);
   add_option(*command, "--calibration", options.calibration,
              "Text file, folder of .txt and .md files, or wikitext2-train; without it the model writes its own");
   add_option(*command, "--data-dir", options.data_dir, "Folder with wiki.train.raw; else it is downloaded once");

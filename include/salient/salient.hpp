@@ -337,7 +337,13 @@ struct QuantizeOptions {
   std::string method = "awq+";   ///< or "awq": no compensation, worse in half the time; or "rtn": plain rounding
   bool clip = true;              ///< search clipping too
   int group_size = 0;            ///< 128, 64 or 32; 0: the largest that fits
-  std::string calibration;       ///< text file, folder or "wikitext2-train"; empty: text that the model writes
+  bool symmetric = false;        ///< without zero points: a little worse and smaller; for compressed-tensors
+  /// Where one of these is not 0, the layers that lose most get int8, which takes the format compressed-tensors: as
+  /// many as `target_bytes` of tensors have room for, or as few as a KL divergence of `target_divergence` (nats a
+  /// token, on a sixteenth of the calibration text, which is held out) needs.
+  uint64_t target_bytes = 0;
+  double target_divergence = 0;
+  std::string calibration;  ///< text file, folder or "wikitext2-train"; empty: text that the model writes
   std::filesystem::path data_dir;
   int64_t calibration_sequences = 48;
   int64_t calibration_tokens = 512;  ///< of a sequence

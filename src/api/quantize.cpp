@@ -44,6 +44,19 @@ Sizes sizes_of(const checkpoint::Checkpoint& checkpoint) {
   return sizes;
 }
 
+/// Which layers have 8 bits, and what the model's divergence is with them.
+std::string describe_widths(const quantize::QuantizeReport& report) {
+  std::vector<size_t> wide;
+  double all_int4 = 0;
+  for (size_t i = 0; i < report.layers.size(); ++i) {
+    if (report.layers[i]["bits"] == 8) wide.push_back(i);
+    all_int4 += report.layers[i]["sensitivity"].get<double>();
+  }
+  return fmt::format(
+      "{} of {} layers in int8{}{}; KL divergence {:.4f} on held-out text (each layer in int4 alone: {:.4f} in sum)\n",
+      wide.size(), report.layers.size(), wide.empty() ? "" : ": ", fmt::join(wide, ", "), *report.divergence, all_int4);
+}
+
 /// How much of the rounding error the search removed, over all layers, by part.
 std::string summarize(const quantize::QuantizeReport& report, const QuantizeOptions& options, const Sizes& before) {
   struct Sum {
@@ -71,6 +84,7 @@ std::string summarize(const quantize::QuantizeReport& report, const QuantizeOpti
   }
   if (report.resumed_layers > 0)
     text += fmt::format("resumed: {} layers were finished before\n", report.resumed_layers);
+  if (report.divergence) text += describe_widths(report);
   text += fmt::format("{}: {} in groups of {}, {} ({} as stored, {} in fp16), {}\n", options.output.string(),
                       options.method == "rtn" ? "int4, rounded to nearest," : "int4 " + options.method,
                       report.group_size, core::format_bytes(report.bytes), core::format_bytes(before.stored),
@@ -112,8 +126,10 @@ quantize::QuantizeOptions to_layer(const QuantizeOptions& options, const Monitor
   api::check_choice("method", options.method, {"awq+", "awq", "rtn"});
   quantize::QuantizeOptions result;
   result.steps = quantize::steps_of(kMethods.at(options.method), options.clip);
+  result.steps.symmetric = options.symmetric;
   result.format = api::packed_format(options.format);
   result.group_size = options.group_size;
+  result.target = {options.target_bytes, options.target_divergence};
   result.output = options.output;
   result.resume = options.resume;
   result.identity = {{"text", options.calibration.empty() ? "self" : options.calibration},
@@ -171,6 +187,7 @@ Report v1::quantize_model(const ModelName& name, const QuantizeOptions& options,
                          {"seconds", report.seconds},
                          {"stage_seconds", quantize::to_json(report.stage_seconds)},
                          {"resumed_layers", report.resumed_layers},
+                         {"kl_divergence", report.divergence ? json(*report.divergence) : json()},
                          {"layers", report.layers}};
   quantize::write_report(options.output, document);
   return {api::to_text(document), summarize(report, options, before)};

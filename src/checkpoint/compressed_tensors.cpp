@@ -297,15 +297,29 @@ std::vector<OutputTensor> pack_compressed_tensors_linear(const core::QuantizedTe
 json compressed_tensors_quantization_config(const PackedSettings& settings) {
   json ignore = settings.dense_linears;
   ignore.push_back("lm_head");
-  const json weights = {{"num_bits", settings.bits},         {"type", "int"},       {"symmetric", settings.symmetric},
-                        {"group_size", settings.group_size}, {"strategy", "group"}, {"dynamic", false}};
-  const json group = {{"targets", json::array({"Linear"})},
-                      {"weights", weights},
-                      {"input_activations", nullptr},
-                      {"output_activations", nullptr},
-                      {"format", "pack-quantized"}};
-  return {{"quant_method", "compressed-tensors"},  {"format", "pack-quantized"}, {"quantization_status", "compressed"},
-          {"config_groups", {{"group_0", group}}}, {"ignore", ignore},           {"kv_cache_scheme", nullptr},
+  const auto make_group = [&](const json& targets, int bits, bool symmetric) -> json {
+    const json weights = {{"num_bits", bits},       {"type", "int"},
+                          {"symmetric", symmetric}, {"group_size", settings.group_size},
+                          {"strategy", "group"},    {"dynamic", false}};
+    return {{"targets", targets},
+            {"weights", weights},
+            {"input_activations", nullptr},
+            {"output_activations", nullptr},
+            {"format", "pack-quantized"}};
+  };
+  json groups = json::object();
+  if (settings.int8_linears.empty()) {
+    groups["group_0"] = make_group(json::array({"Linear"}), settings.bits, settings.symmetric);
+  } else {
+    if (!settings.int4_linears.empty()) groups["group_0"] = make_group(settings.int4_linears, 4, settings.symmetric);
+    groups[fmt::format("group_{}", groups.size())] = make_group(settings.int8_linears, 8, true);
+  }
+  return {{"quant_method", "compressed-tensors"},
+          {"format", "pack-quantized"},
+          {"quantization_status", "compressed"},
+          {"config_groups", groups},
+          {"ignore", ignore},
+          {"kv_cache_scheme", nullptr},
           {"global_compression_ratio", nullptr}};
 }
 

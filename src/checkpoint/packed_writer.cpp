@@ -77,6 +77,10 @@ bool PackedWriter::has_part(const std::string& part) const {
   return fs::exists(part_path(part));
 }
 
+uint64_t PackedWriter::part_bytes(const std::string& part) const {
+  return fs::file_size(part_path(part));
+}
+
 void PackedWriter::write_part(const std::string& part, const std::vector<OutputTensor>& tensors) {
   write_safetensors(part_path(part), tensors);
 }

@@ -24,6 +24,10 @@ struct PackedSettings {
   int group_size = 128;
   bool symmetric = false;  ///< every zero point is 2^(bits - 1); compressed-tensors then leaves them out
   std::vector<std::string> dense_linears;  ///< the linears of decoder layers that are not quantized
+  /// Where some linears have 4 bits and others 8, which compressed-tensors alone can say: the names of both kinds.
+  /// Those of 8 bits are symmetric.
+  std::vector<std::string> int4_linears = {};
+  std::vector<std::string> int8_linears = {};
 };
 
 /// The tensors of a linear in a folder with these settings. Throws unsupported when its format cannot hold them
@@ -42,6 +46,7 @@ class PackedWriter {
   PackedWriter(const std::filesystem::path& output, const nlohmann::json& settings, bool resume);
 
   bool has_part(const std::string& part) const;
+  uint64_t part_bytes(const std::string& part) const;
   void write_part(const std::string& part, const std::vector<OutputTensor>& tensors);
   /// `source` with the tensors of a part in the place of those whose names begin with `prefix`.
   Checkpoint read_part(const std::string& part, const Checkpoint& source, const PackedSettings& settings,

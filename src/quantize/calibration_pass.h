@@ -1,15 +1,9 @@
 #pragma once
 
-#include <cstdint>
 #include <memory>
-#include <span>
-#include <stop_token>
-#include <vector>
 
-#include "core/thread_pool.h"
-#include "model/decoder.h"
 #include "quantize/layer_search.h"
-#include "runner/cpu_runner.h"
+#include "quantize/state_pass.h"
 
 namespace salient::quantize {
 
@@ -31,17 +25,9 @@ class CalibrationPass {
   void run_quantized_layer(const model::DecoderLayer& layer, int64_t index);
 
  private:
-  using States = std::vector<std::vector<float>>;  ///< one a sequence, [tokens, hidden_size]
-
-  void run(const runner::CpuLayer& layer, size_t text, std::vector<float>& hidden,
-           const runner::LinearObserver& observer = {});
-
-  runner::CpuRunner runner_;
+  StatePass pass_;
   core::ThreadPool& pool_;
-  runner::Sequence sequence_;
-  std::span<const std::vector<int32_t>> calibration_;
   bool corrected_;
-  std::stop_token stop_;
   States hidden_;
   States quantized_hidden_;  ///< empty unless inputs are corrected for
 };

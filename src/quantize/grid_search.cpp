@@ -32,11 +32,12 @@ struct Row {
 /// The search in one group of a block of rows. All rows are tried together, each with a candidate of its own.
 class GroupSearch {
  public:
-  GroupSearch(const float* weights, int64_t stride, int64_t rows, int size, const QuadraticForm& form)
+  GroupSearch(const float* weights, int64_t stride, int64_t rows, int size, const QuadraticForm& form, Zero zero)
       : weights_(weights),
         stride_(stride),
         size_(size),
         form_(form),
+        zero_(zero),
         rows_(static_cast<size_t>(rows)),
         deltas_(rows, size),
         products_(rows, size),
@@ -65,6 +66,7 @@ class GroupSearch {
       }
     }
     for (const int shift : {-1, 1}) {
+      if (zero_ == Zero::kMiddle) break;
       candidates_ = rows_;
       for (Row& row : candidates_) row.grid.zero = std::clamp(row.grid.zero + shift, 0, Grid::kLargestCode);
       refit();
@@ -92,7 +94,7 @@ class GroupSearch {
     candidates_ = rows_;
     for (Row& row : candidates_) {
       set(row);
-      row.grid = span_grid(row.lowest * row.low_share, row.highest * row.high_share);
+      row.grid = span_grid(row.lowest * row.low_share, row.highest * row.high_share, zero_);
     }
     keep_better();
   }
@@ -133,6 +135,7 @@ class GroupSearch {
   int64_t stride_;
   int size_;
   const QuadraticForm& form_;
+  Zero zero_;
   std::vector<Row> rows_;
   std::vector<Row> candidates_;
   Matrix deltas_;
@@ -142,7 +145,8 @@ class GroupSearch {
 
 }  // namespace
 
-std::vector<Grid> search_grids(const Matrix& weights, const GroupedForm& form, int group_size, core::ThreadPool& pool) {
+std::vector<Grid> search_grids(const Matrix& weights, const GroupedForm& form, int group_size, core::ThreadPool& pool,
+                               Zero zero) {
   const int64_t groups = weights.columns / group_size;
   std::vector<Grid> grids(static_cast<size_t>(weights.rows * groups));
   const int64_t row_blocks = (weights.rows + kRowBlock - 1) / kRowBlock;
@@ -150,7 +154,8 @@ std::vector<Grid> search_grids(const Matrix& weights, const GroupedForm& form, i
     const int64_t group = item / row_blocks;
     const int64_t first = item % row_blocks * kRowBlock;
     const int64_t rows = std::min(kRowBlock, weights.rows - first);
-    GroupSearch search(weights.row(first) + group * group_size, weights.columns, rows, group_size, form.groups[group]);
+    GroupSearch search(weights.row(first) + group * group_size, weights.columns, rows, group_size, form.groups[group],
+                       zero);
     search.search();
     for (int64_t row = 0; row < rows; ++row) grids[(first + row) * groups + group] = search.grid(row);
   });

@@ -14,6 +14,7 @@ namespace salient::quantize {
 /// free. Candidates span a share of the group's negative and a share of its positive range (1, 0.9 ... 0.6 each, then
 /// 0.05 around the best), then have their zero point moved by one and their scale refitted by least squares to the
 /// codes. All are tried with the scale that fp16 holds. The result is [rows, groups].
-std::vector<Grid> search_grids(const Matrix& weights, const GroupedForm& form, int group_size, core::ThreadPool& pool);
+std::vector<Grid> search_grids(const Matrix& weights, const GroupedForm& form, int group_size, core::ThreadPool& pool,
+                               Zero zero = Zero::kFree);
 
 }  // namespace salient::quantize

@@ -3,6 +3,7 @@
 #include <map>
 #include <optional>
 
+#include "core/group_grid.h"
 #include "quantize/compensation.h"
 #include "quantize/coordinate_descent.h"
 #include "quantize/correction.h"
@@ -55,6 +56,10 @@ struct Places {
   Inputs down;
 };
 
+Zero zero_of(const Steps& steps) {
+  return steps.symmetric ? Zero::kMiddle : Zero::kFree;
+}
+
 ScaleChoice search(const char* part, const ScaleGroup& group, int group_size, core::ThreadPool& pool,
                    QuantizedLayer& result) {
   ScaleChoice choice = search_scales(group, group_size, pool);
@@ -86,22 +91,27 @@ struct Readers {
 
 /// Searches all scales on the layer as it was, then applies them.
 void scale_layer(DenseLayer& layer, const Readers& readers, const model::DecoderSpec& spec, int group_size,
-                 bool scale_values, Places& places, core::ThreadPool& pool, QuantizedLayer& result) {
+                 const Steps& steps, Places& places, core::ThreadPool& pool, QuantizedLayer& result) {
   const int64_t heads_a_value = spec.heads / spec.kv_heads;
   const float norm_offset = spec.norm == model::NormKind::kRmsPlusOne ? 1.0f : 0.0f;
   const auto search_place = [&](const char* part, const std::vector<DenseLinear*>& linears, const Inputs& inputs) {
-    return search(part, {.weights = weights_of(linears), .gram = &inputs.gram, .mean_magnitudes = inputs.magnitudes},
+    return search(part,
+                  {.weights = weights_of(linears),
+                   .gram = &inputs.gram,
+                   .mean_magnitudes = inputs.magnitudes,
+                   .zero = zero_of(steps)},
                   group_size, pool, result);
   };
   auto attention = search_place("attention input", readers.attention, places.attention);
   std::optional<ScaleChoice> output;
-  if (scale_values) {
+  if (steps.scale_values) {
     output = search("attention output",
                     {.weights = {&layer.output.weights},
                      .gram = &places.output.gram,
                      .mean_magnitudes = places.output.magnitudes,
                      .tied_heads = heads_a_value,
-                     .head_dim = spec.head_dim},
+                     .head_dim = spec.head_dim,
+                     .zero = zero_of(steps)},
                     group_size, pool, result);
   }
   std::optional<ScaleChoice> mlp;
@@ -162,7 +172,7 @@ class PlaceQuantizer {
                           [&] { return correct_weights(linear.weights, drift_, *factor_, steps_.correction, pool_); })
             : Matrix();
     const Matrix& target = correct ? corrected : linear.weights;
-    const std::vector<Grid> plain = plain_grids(linear.weights, group_size_, pool_);
+    const std::vector<Grid> plain = plain_grids(linear.weights, group_size_, pool_, zero_of(steps_));
     Best best{round_matrix(linear.weights, group_size_, plain, pool_), "rounded", 0};
     const auto error_of = [&](const core::QuantizedTensor& tensor) {
       return times_.time(Stage::kErrors, [&] { return output_error(target, tensor, form_.whole, pool_); });
@@ -174,8 +184,8 @@ class PlaceQuantizer {
       if (loss < best.loss) best = {std::move(candidate), name, loss};
     };
     const std::vector<Grid> grids = times_.time(Stage::kGrids, [&] {
-      if (steps_.search_grids) return search_grids(target, form_, group_size_, pool_);
-      return correct ? plain_grids(target, group_size_, pool_) : plain;
+      if (steps_.search_grids) return search_grids(target, form_, group_size_, pool_, zero_of(steps_));
+      return correct ? plain_grids(target, group_size_, pool_, zero_of(steps_)) : plain;
     });
     if (steps_.search_grids || correct) try_candidate(round_matrix(target, group_size_, grids, pool_), "grids");
     if (steps_.compensate) {
@@ -224,8 +234,7 @@ QuantizedLayer search_layer(DenseLayer& layer, const LayerStatistics& statistics
   const Readers readers(layer, spec);
   report_weights(layer, group_size, result);
   if (steps.scale) {
-    times.time(Stage::kScales,
-               [&] { scale_layer(layer, readers, spec, group_size, steps.scale_values, places, pool, result); });
+    times.time(Stage::kScales, [&] { scale_layer(layer, readers, spec, group_size, steps, places, pool, result); });
   }
   std::map<const DenseLinear*, core::QuantizedTensor> quantized;
   const auto quantize_place = [&](Inputs& inputs, const std::vector<DenseLinear*>& linears) {
@@ -243,15 +252,38 @@ QuantizedLayer search_layer(DenseLayer& layer, const LayerStatistics& statistics
   return result;
 }
 
-QuantizedLayer round_layer(DenseLayer& layer, int group_size, core::ThreadPool& pool) {
+QuantizedLayer round_layer(DenseLayer& layer, int group_size, const Steps& steps, core::ThreadPool& pool) {
   QuantizedLayer result;
   for (const DenseLinear* linear : layer.linears()) {
-    const std::vector<Grid> grids = plain_grids(linear->weights, group_size, pool);
+    const std::vector<Grid> grids = plain_grids(linear->weights, group_size, pool, zero_of(steps));
     result.linears.push_back(round_matrix(linear->weights, group_size, grids, pool));
   }
   result.norms = layer.norms;
   report_weights(layer, group_size, result);
   count_codes(result);
+  return result;
+}
+
+QuantizedLayer round_layer_to_int8(DenseLayer& layer, int group_size, const std::string& origin,
+                                   core::ThreadPool& pool) {
+  QuantizedLayer result;
+  result.norms = layer.norms;
+  for (const DenseLinear* linear : layer.linears()) {
+    const Matrix& weights = linear->weights;
+    core::QuantizedTensor rounded;
+    rounded.out_features = weights.rows;
+    rounded.in_features = weights.columns;
+    rounded.bits = 8;
+    rounded.group_size = group_size;
+    rounded.codes.resize(weights.values.size());
+    rounded.scales.resize(static_cast<size_t>(weights.rows * rounded.groups()));
+    rounded.zeros.resize(rounded.scales.size());
+    pool.split(weights.rows, [&](int64_t begin, int64_t end) {
+      const std::span rows(weights.row(begin), static_cast<size_t>((end - begin) * weights.columns));
+      core::round_groups(rows, core::ZeroKind::kMiddle, origin + linear->name, begin * weights.columns, rounded);
+    });
+    result.linears.push_back(std::move(rounded));
+  }
   return result;
 }
 

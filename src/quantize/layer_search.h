@@ -51,7 +51,11 @@ struct QuantizedLayer {
 QuantizedLayer search_layer(DenseLayer& layer, const LayerStatistics& statistics, const model::DecoderSpec& spec,
                             int group_size, const Steps& steps, StageTimes& times, core::ThreadPool& pool);
 
-/// Rounds one layer as it is.
-QuantizedLayer round_layer(DenseLayer& layer, int group_size, core::ThreadPool& pool);
+/// Rounds one layer as it is; of the steps only the kind of zero point counts.
+QuantizedLayer round_layer(DenseLayer& layer, int group_size, const Steps& steps, core::ThreadPool& pool);
+
+/// The same to 8 bits, symmetric; `origin` is what errors call the layer. Nothing is reported of it.
+QuantizedLayer round_layer_to_int8(DenseLayer& layer, int group_size, const std::string& origin,
+                                   core::ThreadPool& pool);
 
 }  // namespace salient::quantize

@@ -11,6 +11,7 @@
 #include "core/atomic_output.h"
 #include "core/error.h"
 #include "quantize/calibration_pass.h"
+#include "quantize/estimate.h"
 #include "quantize/layer_search.h"
 
 namespace salient::quantize {
@@ -24,6 +25,7 @@ using nlohmann::json;
 namespace {
 
 constexpr const char* kOuterPart = "outer";
+constexpr size_t kHeldOutShare = 16;
 
 std::string part_name(int64_t layer) {
   return fmt::format("layer-{:05}", layer);
@@ -54,6 +56,7 @@ json make_settings(const model::Decoder& decoder, std::span<const std::vector<in
   return {{"format", checkpoint::name_of(options.format)},
           {"group_size", group_size},
           {"files", files},
+          {"symmetric", steps.symmetric},
           {"scale", steps.scale},
           {"scale_values", steps.scale_values},
           {"clip", steps.search_grids},
@@ -132,6 +135,16 @@ std::vector<OutputTensor> make_layer_tensors(int64_t index, const DecoderSpec& s
   return tensors;
 }
 
+/// The names of a layer's linears as they are stored.
+std::vector<std::string> linear_names(int64_t layer, const DecoderSpec& spec) {
+  std::vector<std::string> names;
+  for (const model::LinearSlot& slot : model::linear_slots(spec)) {
+    const std::string name = model::layer_prefix(layer) + slot.name;
+    if (names.empty() || names.back() != name) names.push_back(name);
+  }
+  return names;
+}
+
 json to_json(const QuantizedLayer& layer) {
   json steps = json::array();
   for (const SearchReport& line : layer.report) {
@@ -148,10 +161,14 @@ json to_json(const QuantizedLayer& layer) {
   return {{"steps", steps}, {"channels", channels}, {"weights", weights}};
 }
 
-void check_calibration(const model::Decoder& decoder, std::span<const std::vector<int32_t>> calibration) {
+void check_calibration(const model::Decoder& decoder, std::span<const std::vector<int32_t>> calibration,
+                       bool held_out) {
   const std::string path = decoder.checkpoint().path.string();
   const DecoderSpec& spec = decoder.spec();
   if (calibration.empty()) fail(ErrorKind::kInvalidInput, "there is no calibration text");
+  if (held_out && calibration.size() < 2) {
+    fail(ErrorKind::kInvalidInput, "calibration has 1 sequence; a target needs another one that is held out");
+  }
   for (const auto& sequence : calibration) {
     if (sequence.empty()) fail(ErrorKind::kInvalidInput, "{}: a calibration sequence is empty", path);
     if (std::ssize(sequence) > spec.max_positions) {
@@ -175,6 +192,26 @@ void check_finite(DenseLayer& layer, const DecoderSpec& spec, const std::string&
       if (std::isfinite(weight)) continue;
       fail(ErrorKind::kInvalidInput, "{}{}.weight holds {}: the model is damaged", origin, slots[i].name, weight);
     }
+  }
+}
+
+void check_target(const DecoderSpec& spec, int group_size, const QuantizeOptions& options) {
+  if (!options.target.is_set()) return;
+  if (options.format != checkpoint::PackedFormat::kCompressedTensors) {
+    fail(ErrorKind::kUnsupported,
+         "a target size or KL divergence gives some layers 8 bits, which AutoAWQ's format does not have; expected the "
+         "format compressed-tensors");
+  }
+  if (options.target.bytes != 0 && options.target.divergence != 0) {
+    fail(ErrorKind::kInvalidInput, "a target size and a target KL divergence are given, expected one of them");
+  }
+  if (!options.steps.need_calibration()) {
+    fail(ErrorKind::kUnsupported, "plain rounding looks at no text, so no target can be kept to; expected awq or awq+");
+  }
+  const uint64_t least = estimate(spec, group_size, options.steps, 1, 1).bytes;
+  if (options.target.bytes != 0 && options.target.bytes < least) {
+    fail(ErrorKind::kInvalidInput, "a size of {} is out of reach: with all layers in int4 it is {}",
+         core::format_bytes(options.target.bytes), core::format_bytes(least));
   }
 }
 
@@ -208,7 +245,12 @@ void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& opt
          "model it was made from",
          decoder.checkpoint().path.string());
   }
-  choose_group_size(decoder.spec(), options.group_size);
+  const int group_size = choose_group_size(decoder.spec(), options.group_size);
+  if (options.steps.symmetric && options.format != checkpoint::PackedFormat::kCompressedTensors) {
+    fail(ErrorKind::kUnsupported,
+         "AutoAWQ's format stores zero points; symmetric weights take the format compressed-tensors");
+  }
+  check_target(decoder.spec(), group_size, options);
   const core::StagedFolder folder(options.output);
   std::error_code not_empty;
   std::filesystem::remove(folder.path(), not_empty);  // what an interrupted run left stays
@@ -226,6 +268,76 @@ std::string calibration_warning(const DecoderSpec& spec, std::span<const std::ve
       tokens, widest);
 }
 
+namespace {
+
+/// The parts that a run has written, all layers in 4 bits, and those in 8 bits that it may still write.
+class WrittenLayers {
+ public:
+  WrittenLayers(const model::Decoder& decoder, const checkpoint::PackedSettings& settings,
+                checkpoint::PackedWriter& writer, core::ThreadPool& pool)
+      : decoder_(decoder), settings_(settings), int8_settings_(settings), writer_(writer), pool_(pool) {
+    int8_settings_.bits = 8;
+    int8_settings_.symmetric = true;
+  }
+
+  std::shared_ptr<const model::Decoder> open(int64_t layer, int bits) const {
+    if (bits == 8 && !writer_.has_part(part(layer, bits))) write_int8(layer);
+    return std::make_shared<model::Decoder>(std::make_shared<checkpoint::Checkpoint>(writer_.read_part(
+        part(layer, bits), decoder_.checkpoint(), bits == 8 ? int8_settings_ : settings_, model::layer_prefix(layer))));
+  }
+  static std::string part(int64_t layer, int bits) { return part_name(layer) + (bits == 8 ? "-int8" : ""); }
+
+  WidthSource source(const std::vector<std::string>& parts) const {
+    WidthSource source;
+    source.open = [this](int64_t layer, int bits) { return open(layer, bits); };
+    for (const std::string& part : parts) source.int4_bytes += writer_.part_bytes(part);
+    uint64_t codes = 0;
+    for (const model::LinearSlot& slot : model::linear_slots(decoder_.spec())) {
+      codes += static_cast<uint64_t>(slot.out_features * slot.in_features);
+    }
+    source.extra_bytes.assign(static_cast<size_t>(decoder_.spec().layers), codes / 2);
+    return source;
+  }
+
+ private:
+  void write_int8(int64_t layer) const {
+    DenseLayer dense(decoder_.layer(layer), pool_);
+    const std::string origin = decoder_.checkpoint().path.string() + ": " + model::layer_prefix(layer);
+    const QuantizedLayer rounded = round_layer_to_int8(dense, settings_.group_size, origin, pool_);
+    writer_.write_part(part(layer, 8), make_layer_tensors(layer, decoder_.spec(), dense, rounded, int8_settings_));
+  }
+
+  const model::Decoder& decoder_;
+  checkpoint::PackedSettings settings_;
+  checkpoint::PackedSettings int8_settings_;
+  checkpoint::PackedWriter& writer_;
+  core::ThreadPool& pool_;
+};
+
+/// Chooses the layers' widths and puts those of 8 bits in the place of the others.
+void widen_layers(const std::shared_ptr<const model::Decoder>& decoder, std::span<const std::vector<int32_t>> held_out,
+                  const QuantizeOptions& options, checkpoint::PackedWriter& writer, core::ThreadPool& pool,
+                  std::vector<std::string>& parts, checkpoint::PackedSettings& settings, QuantizeReport& report) {
+  const WrittenLayers written(*decoder, settings, writer, pool);
+  const LayerWidths widths =
+      choose_widths(decoder, written.source(parts), options.target, held_out, options.progress, options.stop, pool);
+  report.divergence = widths.divergence;
+  std::vector<std::string> names[2];
+  for (int64_t i = 0; i < decoder->spec().layers; ++i) {
+    const int bits = widths.bits[i];
+    if (bits == 8) written.open(i, bits);  // writes it where measuring did not
+    parts[static_cast<size_t>(i) + 1] = WrittenLayers::part(i, bits);
+    for (std::string& name : linear_names(i, decoder->spec())) names[bits == 8].push_back(std::move(name));
+    report.layers[static_cast<size_t>(i)]["bits"] = bits;
+    report.layers[static_cast<size_t>(i)]["sensitivity"] = widths.sensitivities[i];
+  }
+  if (names[1].empty()) return;
+  settings.int4_linears = std::move(names[0]);
+  settings.int8_linears = std::move(names[1]);
+}
+
+}  // namespace
+
 QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
                         std::span<const std::vector<int32_t>> calibration, const QuantizeOptions& options,
                         core::ThreadPool& pool) {
@@ -233,7 +345,10 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
   const DecoderSpec& spec = decoder->spec();
   const bool calibrated = options.steps.need_calibration();
   check_quantizable(*decoder, options);
-  if (calibrated) check_calibration(*decoder, calibration);
+  if (calibrated) check_calibration(*decoder, calibration, options.target.is_set());
+  const auto held_out =
+      calibration.last(options.target.is_set() ? std::max<size_t>(calibration.size() / kHeldOutShare, 1) : 0);
+  calibration = calibration.first(calibration.size() - held_out.size());
   QuantizeReport report;
   StageTimes times;
   report.group_size = choose_group_size(spec, options.group_size);
@@ -241,6 +356,7 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
   checkpoint::PackedSettings settings;
   settings.format = options.format;
   settings.group_size = report.group_size;
+  settings.symmetric = options.steps.symmetric;
   checkpoint::PackedWriter writer(options.output, make_settings(*decoder, calibration, report.group_size, options),
                                   options.resume);
   if (!writer.has_part(kOuterPart)) writer.write_part(kOuterPart, make_outer_tensors(*decoder));
@@ -264,7 +380,7 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
             times.time(Stage::kCalibration, [&] { return pass->run_layer_observed(i, times); });
         quantized = search_layer(dense, statistics, spec, report.group_size, options.steps, times, pool);
       } else {
-        quantized = round_layer(dense, report.group_size, pool);
+        quantized = round_layer(dense, report.group_size, options.steps, pool);
       }
       writer.write_note(parts.back(), to_json(quantized));
       writer.write_part(parts.back(), make_layer_tensors(i, spec, dense, quantized, settings));
@@ -278,6 +394,7 @@ QuantizeReport quantize(std::shared_ptr<const model::Decoder> decoder,
     report.layers.push_back(writer.read_note(parts.back()));
     if (options.progress) options.progress({"quantizing", i + 1, spec.layers, "layers", {}});
   }
+  if (options.target.is_set()) widen_layers(decoder, held_out, options, writer, pool, parts, settings, report);
   report.bytes = writer.finish(decoder->checkpoint(), settings, parts);
   report.stage_seconds = times.seconds();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

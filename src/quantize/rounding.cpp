@@ -9,18 +9,22 @@
 
 namespace salient::quantize {
 
-Grid span_grid(float low, float high) {
-  const float wanted = std::max((high - low) / Grid::kLargestCode, core::kSmallestHalf);
+Grid span_grid(float low, float high, Zero zero_kind) {
+  constexpr int kMiddle = (Grid::kLargestCode + 1) / 2;
+  const float range = zero_kind == Zero::kFree ? (high - low) / Grid::kLargestCode
+                                               : std::max(-low / kMiddle, high / (Grid::kLargestCode - kMiddle));
+  const float wanted = std::max(range, core::kSmallestHalf);
   const float scale = core::half_to_float(core::float_to_half(wanted));
   if (!std::isfinite(scale) || std::isnan(low)) {
     core::fail(core::ErrorKind::kInvalidInput,
                "a group of weights spans {} to {}, which an fp16 scale cannot hold: the model is damaged", low, high);
   }
+  if (zero_kind == Zero::kMiddle) return {scale, kMiddle};
   const float zero = std::clamp(std::nearbyint(-low / scale), 0.0f, static_cast<float>(Grid::kLargestCode));
   return {scale, static_cast<int>(zero)};
 }
 
-Grid make_grid(const float* weights, int size) {
+Grid make_grid(const float* weights, int size, Zero zero) {
   float lowest = 0;
   float highest = 0;
   for (int i = 0; i < size; ++i) {
@@ -28,15 +32,15 @@ Grid make_grid(const float* weights, int size) {
     lowest = std::min(lowest, weights[i]);
     highest = std::max(highest, weights[i]);
   }
-  return span_grid(lowest, highest);
+  return span_grid(lowest, highest, zero);
 }
 
-std::vector<Grid> plain_grids(const Matrix& weights, int group_size, core::ThreadPool& pool) {
+std::vector<Grid> plain_grids(const Matrix& weights, int group_size, core::ThreadPool& pool, Zero zero) {
   const int64_t groups = weights.columns / group_size;
   std::vector<Grid> grids(static_cast<size_t>(weights.rows * groups));
   pool.split(weights.rows, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * groups; i < end * groups; ++i)
-      grids[i] = make_grid(&weights.values[i * group_size], group_size);
+      grids[i] = make_grid(&weights.values[i * group_size], group_size, zero);
   });
   return grids;
 }

@@ -10,6 +10,9 @@
 
 namespace salient::quantize {
 
+/// Whether the zero point of a grid is chosen, or is the middle, 8: symmetric weights, of which none is stored.
+enum class Zero { kFree, kMiddle };
+
 /// The int4 grid of one group of weights: w = (code - zero) * scale, code and zero 0..15, scale an fp16 number.
 struct Grid {
   static constexpr int kLargestCode = 15;
@@ -33,13 +36,13 @@ struct Grid {
 /// The grid that spans a group's weights and 0. The scale is rounded to fp16 before the zero point is chosen, so that
 /// codes are chosen against what is stored.
 /// Throws invalid_input for weights that are not finite or too large for an fp16 scale.
-Grid make_grid(const float* weights, int size);
+Grid make_grid(const float* weights, int size, Zero zero = Zero::kFree);
 
 /// The grid that spans `low` <= 0 to `high` >= 0, as above.
-Grid span_grid(float low, float high);
+Grid span_grid(float low, float high, Zero zero = Zero::kFree);
 
 /// The grids of plain rounding, [rows, groups].
-std::vector<Grid> plain_grids(const Matrix& weights, int group_size, core::ThreadPool& pool);
+std::vector<Grid> plain_grids(const Matrix& weights, int group_size, core::ThreadPool& pool, Zero zero = Zero::kFree);
 
 /// A matrix of this shape with these grids, [rows, groups], and all codes 0.
 core::QuantizedTensor make_rounded(int64_t rows, int64_t columns, int group_size, std::span<const Grid> grids);

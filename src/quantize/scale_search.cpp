@@ -77,12 +77,12 @@ std::vector<float> make_scales(std::span<const float> x, std::span<const float> 
 }
 
 /// What rounding makes of a row with scaled columns, minus the row.
-void rounding_error(const float* weights, std::span<const float> scales, int group_size, std::vector<float>& scaled,
-                    float* delta) {
+void rounding_error(const float* weights, std::span<const float> scales, int group_size, Zero zero,
+                    std::vector<float>& scaled, float* delta) {
   const auto width = static_cast<int64_t>(scales.size());
   for (int64_t i = 0; i < width; ++i) scaled[i] = weights[i] * scales[i];
   for (int64_t first = 0; first < width; first += group_size) {
-    const Grid grid = make_grid(&scaled[first], group_size);
+    const Grid grid = make_grid(&scaled[first], group_size, zero);
     for (int64_t i = first; i < first + group_size; ++i) {
       delta[i] = grid.value_of(grid.code_of(scaled[i])) / scales[i] - weights[i];
     }
@@ -105,7 +105,8 @@ double sampled_loss(const ScaleGroup& group, const QuadraticForm& form, std::spa
     Matrix deltas(count, width);
     Matrix scratch(count, width);
     std::vector<double> losses(static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i) rounding_error(rows[first + i], scales, group_size, scaled, deltas.row(i));
+    for (int64_t i = 0; i < count; ++i)
+      rounding_error(rows[first + i], scales, group_size, group.zero, scaled, deltas.row(i));
     form.evaluate(deltas.values.data(), count, width, scratch.values.data(), losses.data());
     for (const double loss : losses) block_losses[block] += loss;
   });
@@ -138,7 +139,7 @@ std::vector<double> rounding_loss_by_input(const ScaleGroup& group, std::span<co
       pool.split(count, [&](int64_t begin, int64_t end) {
         std::vector<float> scaled(static_cast<size_t>(width));
         for (int64_t i = begin; i < end; ++i) {
-          rounding_error(weights->row(first + i), scales, group_size, scaled, deltas.row(i));
+          rounding_error(weights->row(first + i), scales, group_size, group.zero, scaled, deltas.row(i));
         }
       });
       for (int64_t row = 0; row < count; ++row) {

@@ -7,6 +7,7 @@
 
 #include "core/thread_pool.h"
 #include "quantize/matrix.h"
+#include "quantize/rounding.h"
 
 namespace salient::quantize {
 
@@ -19,6 +20,7 @@ struct ScaleGroup {
   /// The output projection's inputs come from values that several query heads share.
   int64_t tied_heads = 1;
   int64_t head_dim = 1;
+  Zero zero = Zero::kFree;  ///< of the grids that weights are rounded to
 };
 
 /// What the search found.

@@ -10,6 +10,7 @@ enum class Method {
 
 /// What is done to a layer besides rounding; docs/quantization.md says why, and how the numbers were chosen.
 struct Steps {
+  bool symmetric = false;     ///< zero points in the middle of the codes
   bool scale = false;         ///< search scales of the inputs (scale_search.h) ...
   bool scale_values = true;   ///< ... those of attention's output too, which are tied where query heads share values
   bool search_grids = false;  ///< grid_search.h

@@ -117,5 +117,19 @@ TEST_F(GridSearchTest, GivesTheSameBitsForAnyNumberOfThreads) {
   }
 }
 
+TEST_F(GridSearchTest, SymmetricGridsHaveTheirZeroInTheMiddleAndAreNoWorseThanPlainOnes) {
+  const int64_t groups = weights_.columns / kGroupSize;
+  const auto grids = search_grids(weights_, form_, kGroupSize, pool_, Zero::kMiddle);
+  const auto plain = plain_grids(weights_, kGroupSize, pool_, Zero::kMiddle);
+  for (int64_t row = 0; row < weights_.rows; ++row) {
+    for (int64_t group = 0; group < groups; ++group) {
+      const int64_t i = row * groups + group;
+      EXPECT_EQ(grids[i].zero, 8);
+      EXPECT_EQ(plain[i].zero, 8);
+      EXPECT_LE(error_with(weights_, row, group, grids[i]), error_with(weights_, row, group, plain[i]) * (1 + 1e-5));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace salient::quantize

@@ -204,13 +204,13 @@ TEST_F(LayerSearchTest, HalvesTheErrorOfTheLayerWhereChannelsDiffer) {
   DenseLayer searched = make_layer();
   const QuantizedLayer with_search =
       search_layer(searched, observe(searched), spec(), kGroupSize, kAwqPlus, times_, pool_);
-  const QuantizedLayer without = round_layer(plain, kGroupSize, pool_);
+  const QuantizedLayer without = round_layer(plain, kGroupSize, {}, pool_);
   EXPECT_LT(error_of(with_search, searched), 0.8 * error_of(without, plain));
 }
 
 TEST_F(LayerSearchTest, RoundLayerRoundsWhatIsThere) {
   DenseLayer layer = make_layer();
-  const QuantizedLayer quantized = round_layer(layer, kGroupSize, pool_);
+  const QuantizedLayer quantized = round_layer(layer, kGroupSize, {}, pool_);
   EXPECT_TRUE(quantized.report.empty());
   EXPECT_EQ(quantized.norms.attention.weight, make_layer().norms.attention.weight);
   const auto linears = layer.linears();

@@ -78,6 +78,69 @@ class QuantizerTest : public testing::Test {
   std::vector<std::vector<int32_t>> calibration_;
 };
 
+TEST_F(QuantizerTest, ATargetGivesLayersThatLoseMostEightBits) {
+  QuantizeOptions wanted = options("mixed");
+  wanted.format = checkpoint::PackedFormat::kCompressedTensors;
+  run(wanted);
+  const uint64_t int4_bytes = fs::file_size(folder_.path() / "mixed/model.safetensors");
+  fs::remove_all(folder_.path() / "mixed");
+
+  const model::DecoderSpec& spec = decoder_->spec();
+  uint64_t layer_weights = 0;
+  for (const auto& slot : model::linear_slots(spec)) layer_weights += slot.out_features * slot.in_features;
+  wanted.target.bytes = int4_bytes + layer_weights / 2 * 3 / 2;  // room for one layer, not for two
+  const QuantizeReport report = run(wanted);
+  EXPECT_LE(fs::file_size(folder_.path() / "mixed/model.safetensors"), wanted.target.bytes);
+  const auto written = open_decoder(folder_.path() / "mixed");
+  double most = 0;
+  int wide = 0;
+  for (const auto& layer : report.layers) most = std::max(most, layer["sensitivity"].get<double>());
+  for (int64_t i = 0; i < spec.layers; ++i) {
+    const bool is_wide = report.layers[i]["bits"] == 8;
+    wide += is_wide;
+    EXPECT_EQ(is_wide, report.layers[i]["sensitivity"] == most) << i;
+    for (const auto& slot : model::linear_slots(spec)) {
+      const auto weights = written->checkpoint().quantized.at(model::layer_prefix(i) + slot.name);
+      EXPECT_EQ(weights.bits, is_wide ? 8 : 4) << slot.name;
+    }
+  }
+  EXPECT_EQ(wide, 1);
+  for (const auto& [name, group] : written->checkpoint().config["quantization_config"]["config_groups"].items()) {
+    EXPECT_EQ(group["targets"].size(), 7u * (group["weights"]["num_bits"] == 8 ? 1 : 2)) << name;
+  }
+  EXPECT_GT(*report.divergence, 0);
+}
+
+TEST_F(QuantizerTest, SymmetricWeightsHaveNoZeroPointsInTheFolder) {
+  QuantizeOptions wanted = options("symmetric", Method::kAwqPlus);
+  wanted.steps.symmetric = true;
+  expect_error(wanted, ErrorKind::kUnsupported, {"zero points", "compressed-tensors"});
+  wanted.format = checkpoint::PackedFormat::kCompressedTensors;
+  run(wanted);
+  const auto written = open_decoder(folder_.path() / "symmetric");
+  for (const auto& [name, tensor] : written->checkpoint().tensors) {
+    EXPECT_EQ(name.find("zero_point"), std::string::npos) << name;
+  }
+  for (const auto& [name, weights] : written->checkpoint().quantized) {
+    for (const uint8_t zero : weights.read().zeros) ASSERT_EQ(zero, 8) << name;
+  }
+}
+
+TEST_F(QuantizerTest, ATargetOutOfReachSaysWhatIsNotAndKeepsTheLayers) {
+  QuantizeOptions wanted = options("mixed");
+  wanted.target.bytes = 1000;
+  expect_error(wanted, ErrorKind::kUnsupported, {"8 bits", "compressed-tensors"});
+  wanted.format = checkpoint::PackedFormat::kCompressedTensors;
+  expect_error(wanted, ErrorKind::kInvalidInput, {"1000 bytes is out of reach", "int4"});
+  wanted.target = {0, 1e-12};
+  expect_error(wanted, ErrorKind::kInvalidInput, {"KL divergence of 0.00000 is out of reach", "int8"});
+  wanted.target = {0, 100};
+  wanted.resume = true;
+  const QuantizeReport report = run(wanted);
+  EXPECT_EQ(report.resumed_layers, 3);
+  for (const auto& layer : report.layers) EXPECT_EQ(layer["bits"], 4);
+}
+
 TEST_F(QuantizerTest, RoundToNearestWritesTheRoundedWeightsAndTheOthersAsTheyWere) {
   const QuantizeReport report = run(options("rtn", Method::kRoundToNearest));
   EXPECT_EQ(report.group_size, 64);

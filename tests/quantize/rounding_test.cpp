@@ -154,5 +154,14 @@ TEST(RoundMatrix, GivesTheSameForAnyNumberOfThreads) {
   }
 }
 
+TEST(Grid, ASymmetricGridReachesBothEndsWithItsZeroInTheMiddle) {
+  const Grid wide_above = span_grid(-1.0f, 7.0f, Zero::kMiddle);
+  EXPECT_EQ(wide_above.zero, 8);
+  EXPECT_EQ(wide_above.scale, 1.0f);
+  const Grid wide_below = span_grid(-4.0f, 1.0f, Zero::kMiddle);
+  EXPECT_EQ(wide_below.scale, 0.5f);
+  EXPECT_EQ(wide_below.value_of(wide_below.code_of(-4.0f)), -4.0f);
+}
+
 }  // namespace
 }  // namespace salient::quantize

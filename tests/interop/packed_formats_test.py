@@ -2,7 +2,7 @@
 
 The weights of a tiny random model are rounded here and packed by the classes of the two projects. Salient must see the
 weights that those classes unpack, with scales as fp32 (they would round the product to fp16). Then a folder that Salient
-exports as compressed-tensors must predict in transformers what it predicts in Salient."""
+exports as compressed-tensors, or quantizes to it, must predict in transformers what it predicts in Salient."""
 import copy
 import json
 import os
@@ -189,10 +189,26 @@ def check_export(source, expected_config, **options):
     written = json.loads((folder / "config.json").read_text())["quantization_config"]
     check(QuantizationConfig(**written).model_dump(mode="json") ==
           QuantizationConfig(**expected_config).model_dump(mode="json"), f"{folder.name}: quantization_config differs")
+    check_predictions(folder, **options)
+
+
+def check_mixed(scratch):
+    """So does a model of which some layers have 8 bits."""
+    folder = scratch / "mixed"
+    subprocess.run([SALIENT, "quantize", os.environ["SALIENT_TEST_GGUF"], "--output", folder, "--format",
+                    "compressed-tensors", "--symmetric", "--method", "awq", "--calibration-sequences", "8",
+                    "--calibration-tokens", "128", "--target-size", "130MB"], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    groups = json.loads((folder / "config.json").read_text())["quantization_config"]["config_groups"]
+    check({group["weights"]["num_bits"] for group in groups.values()} == {4, 8}, f"{folder.name}: {list(groups)}")
+    check_predictions(folder)
+
+
+def check_predictions(folder, **options):
     ids = [int(i) for i in np.random.default_rng(1).integers(2, 128, 200)]
-    (source.parent / "ids.txt").write_text("\n".join(map(str, ids)))
-    logits_file = source.parent / "logits.bin"
-    subprocess.run([PROBE, "logits", folder, source.parent / "ids.txt", logits_file, "--exact"], check=True)
+    (folder.parent / "ids.txt").write_text("\n".join(map(str, ids)))
+    logits_file = folder.parent / "logits.bin"
+    subprocess.run([PROBE, "logits", folder, folder.parent / "ids.txt", logits_file, "--exact"], check=True)
     ours = np.fromfile(logits_file, np.float32).reshape(len(ids), -1)
     model, info = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu",
                                                        output_loading_info=True, **options)
@@ -237,6 +253,7 @@ def main():
         # does not open its own folders otherwise.
         check_export(asymmetric, config_of(4, 64, False),
                      quantization_config=CompressedTensorsConfig(run_compressed=False))
+        check_mixed(scratch)
 
 
 main()

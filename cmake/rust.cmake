@@ -27,11 +27,15 @@ set(SALIENT_RUST_BUILD_DIR ${CMAKE_BINARY_DIR}/rust CACHE PATH "Where cargo buil
 set(rust_library ${SALIENT_RUST_BUILD_DIR}/${SALIENT_RUST_TARGET}/release/libsalient_rust.a)
 if(SALIENT_RUST_TARGET)
   set(rust_flags --target ${SALIENT_RUST_TARGET})
+  # One of the crate's dependencies is linked as a shared library too.
+  string(TOUPPER CARGO_TARGET_${SALIENT_RUST_TARGET}_LINKER rust_linker)
+  string(REPLACE "-" "_" rust_linker ${rust_linker})
+  set(rust_environment ${rust_linker}=${CMAKE_CXX_COMPILER})
 endif()
 file(GLOB rust_files CONFIGURE_DEPENDS ${rust_source}/src/*.rs)
 add_custom_command(
   OUTPUT ${rust_library}
-  COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${SALIENT_RUST_BUILD_DIR} RUSTC=${SALIENT_RUSTC}
+  COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${SALIENT_RUST_BUILD_DIR} RUSTC=${SALIENT_RUSTC} ${rust_environment}
           ${SALIENT_CARGO} build --release --locked --quiet ${rust_flags} --manifest-path ${rust_source}/Cargo.toml
   DEPENDS ${rust_files} ${rust_source}/Cargo.toml ${rust_source}/Cargo.lock
   COMMENT "Building the Rust crate"

@@ -85,7 +85,7 @@ OGA_EXPORT OgaResult* OgaCreateConfig(const char* path, OgaConfig** out) {
   return guard([&] { require(out, "out") = salient::oga::open_config(path).release(); });
 }
 OGA_EXPORT void OgaDestroyConfig(OgaConfig* config) {
-  delete config;
+  OgaConfig::destroy(config);
 }
 OGA_EXPORT OgaResult* OgaConfigClearProviders(OgaConfig* config) {
   return guard([&] { require(config, "config").providers.clear(); });
@@ -131,7 +131,7 @@ OGA_EXPORT OgaResult* OgaCreateModelFromConfig(const OgaConfig* config, OgaModel
   });
 }
 OGA_EXPORT void OgaDestroyModel(OgaModel* model) {
-  delete model;
+  OgaModel::destroy(model);
 }
 OGA_EXPORT OgaResult* OgaModelGetType(const OgaModel* model, const char** out) {
   return guard([&] {

@@ -1,6 +1,6 @@
 // The generator: one or several sequences, token by token.
 #include <algorithm>
-#include <cstring>
+#include <mutex>
 #include <random>
 
 #include "oga/result.h"
@@ -10,6 +10,30 @@ using salient::oga::guard;
 using salient::oga::require;
 
 namespace {
+
+/// A generator, for one thread that must not wait: two in one generator is a mistake.
+template <typename Generator>
+class Held {
+ public:
+  explicit Held(Generator* generator)
+      : generator_(require(generator, "generator")), lock_(generator_.busy, std::try_to_lock) {
+    if (!lock_) fail("this generator is at work, expected one thread at a time");
+  }
+  Generator* operator->() { return &generator_; }
+
+ private:
+  Generator& generator_;
+  std::unique_lock<std::mutex> lock_;
+};
+
+/// What a function that cannot fail gives: `other` for a handle that is not one, and when another thread is at work,
+/// what there is after it.
+template <typename Value, typename Body>
+Value ask(const OgaGenerator* generator, Value other, Body&& body) {
+  if (!OgaGenerator::is_alive(generator)) return other;
+  const std::lock_guard lock(generator->busy);
+  return body(*generator);
+}
 
 uint64_t seed_of(const salient::oga::Search& search) {
   const int64_t seed = search.whole("random_seed");
@@ -67,7 +91,13 @@ void OgaGenerator::append(std::vector<std::vector<int32_t>> tokens) {
     std::vector<int32_t> prompt = tokens[i];
     // Padding is for the eye of the caller: the model reads the text.
     while (rows.size() > 1 && prompt.size() > 1 && prompt.back() == pad_token) prompt.pop_back();
-    rows[i].append_tokens(prompt);
+    try {
+      rows[i].append_tokens(prompt);
+    } catch (...) {
+      for (size_t before = 0; before < i; ++before) rows[before].rewind_to(0);
+      for (size_t before = 0; before < i; ++before) sequences[before].clear();
+      throw;
+    }
     tokens[i].resize(longest, pad_token);
     sequences[i].insert(sequences[i].end(), tokens[i].begin(), tokens[i].end());
   }
@@ -181,41 +211,42 @@ OGA_EXPORT OgaResult* OgaCreateGenerator(const OgaModel* model, const OgaGenerat
   return guard([&] { require(out, "out") = new OgaGenerator(require(model, "model"), require(params, "params")); });
 }
 OGA_EXPORT void OgaDestroyGenerator(OgaGenerator* generator) {
-  delete generator;
+  OgaGenerator::destroy(generator);
 }
 OGA_EXPORT bool OgaGenerator_IsDone(OgaGenerator* generator) {
-  return !generator || generator->is_done();
+  return ask(generator, true, [](const OgaGenerator& of) { return of.is_done(); });
 }
 OGA_EXPORT bool OgaGenerator_IsSessionTerminated(const OgaGenerator* generator) {
-  return generator && generator->terminated;
+  return OgaGenerator::is_alive(generator) && generator->terminated;
 }
 OGA_EXPORT OgaResult* OgaGenerator_AppendTokenSequences(OgaGenerator* generator, const OgaSequences* sequences) {
-  return guard([&] { require(generator, "generator").append(require(sequences, "sequences").sequences); });
+  return guard([&] { Held(generator)->append(require(sequences, "sequences").sequences); });
 }
 OGA_EXPORT OgaResult* OgaGenerator_AppendTokens(OgaGenerator* generator, const int32_t* tokens, size_t count) {
   return guard([&] {
-    require(generator, "generator");
+    Held of(generator);
     if (count > 0) require(tokens, "input_ids");
-    const size_t rows = generator->rows.size();
+    const size_t rows = of->rows.size();
     if (count == 0) fail("there are no tokens to append");
     if (count % rows != 0) {
       fail(std::to_string(count) + " tokens do not divide into " + std::to_string(rows) + " sequences");
     }
     std::vector<std::vector<int32_t>> sequences;
     for (size_t i = 0; i < count; i += count / rows) sequences.emplace_back(tokens + i, tokens + i + count / rows);
-    generator->append(std::move(sequences));
+    of->append(std::move(sequences));
   });
 }
 OGA_EXPORT size_t OgaGenerator_TokenCount(const OgaGenerator* generator) {
-  return generator ? generator->length() : 0;
+  return ask(generator, size_t{0}, [](const OgaGenerator& of) { return of.length(); });
 }
 OGA_EXPORT OgaResult* OgaGenerator_GenerateNextToken(OgaGenerator* generator) {
-  return guard([&] { require(generator, "generator").generate(); });
+  return guard([&] { Held(generator)->generate(); });
 }
 OGA_EXPORT OgaResult* OgaGenerator_GetNextTokens(const OgaGenerator* generator, const int32_t** out, size_t* count) {
   return guard([&] {
-    require(out, "out") = require(generator, "generator").next_tokens.data();
-    require(count, "out_count") = generator->next_tokens.size();
+    Held of(generator);
+    require(out, "out") = of->next_tokens.data();
+    require(count, "out_count") = of->next_tokens.size();
   });
 }
 OGA_EXPORT OgaResult* OgaGenerator_SetRuntimeOption(OgaGenerator* generator, const char* key, const char* value) {
@@ -228,45 +259,47 @@ OGA_EXPORT OgaResult* OgaGenerator_SetRuntimeOption(OgaGenerator* generator, con
   });
 }
 OGA_EXPORT OgaResult* OgaGenerator_RewindTo(OgaGenerator* generator, size_t length) {
-  return guard([&] { require(generator, "generator").rewind(length); });
+  return guard([&] { Held(generator)->rewind(length); });
 }
 OGA_EXPORT OgaResult* OgaGenerator_GetLogits(OgaGenerator* generator, OgaTensor** out) {
   return guard([&] {
     require(out, "out");
-    *out = require(generator, "generator").logits().release();
+    *out = Held(generator)->logits().release();
   });
 }
 OGA_EXPORT OgaResult* OgaGenerator_SetLogits(OgaGenerator* generator, OgaTensor* tensor) {
-  return guard([&] { require(generator, "generator").set_logits(require(tensor, "tensor")); });
+  return guard([&] { Held(generator)->set_logits(require(tensor, "tensor")); });
 }
 OGA_EXPORT OgaResult* OgaGenerator_GetOutput(const OgaGenerator* generator, const char* name, OgaTensor** out) {
   return guard([&] {
     require(out, "out");
-    require(generator, "generator");
     const std::string wanted = &require(name, "name");
     if (wanted != "logits") fail("there is no output \"" + wanted + "\"; there is logits");
     // Asking computes what is not known yet; the text stays as it is.
-    *out = const_cast<OgaGenerator*>(generator)->all_logits().release();
+    *out = Held(const_cast<OgaGenerator*>(generator))->all_logits().release();
   });
 }
 OGA_EXPORT OgaResult* OgaGenerator_GetInput(const OgaGenerator* generator, const char* name, OgaTensor** out) {
   return guard([&] {
     require(out, "out");
-    const OgaGenerator& of = require(generator, "generator");
+    Held of(generator);
     const std::string wanted = &require(name, "name");
     if (wanted != "input_ids") fail("there is no input \"" + wanted + "\"; there is input_ids");
-    auto tensor = salient::oga::make_tensor(OgaElementType_int64,
-                                            {static_cast<int64_t>(of.rows.size()), static_cast<int64_t>(of.last_run)});
+    auto tensor = salient::oga::make_tensor(
+        OgaElementType_int64, {static_cast<int64_t>(of->rows.size()), static_cast<int64_t>(of->last_run)});
     auto* ids = static_cast<int64_t*>(tensor->data);
-    for (const auto& sequence : of.sequences) {
-      ids = std::copy(sequence.end() - static_cast<int64_t>(of.last_run), sequence.end(), ids);
+    for (const auto& sequence : of->sequences) {
+      ids = std::copy(sequence.end() - static_cast<int64_t>(of->last_run), sequence.end(), ids);
     }
     *out = tensor.release();
   });
 }
 OGA_EXPORT size_t OgaGenerator_GetSequenceCount(const OgaGenerator* generator, size_t index) {
-  return generator && index < generator->sequences.size() ? generator->sequences[index].size() : 0;
+  return ask(generator, size_t{0},
+             [index](const OgaGenerator& of) { return index < of.sequences.size() ? of.sequences[index].size() : 0; });
 }
 OGA_EXPORT const int32_t* OgaGenerator_GetSequenceData(const OgaGenerator* generator, size_t index) {
-  return generator && index < generator->sequences.size() ? generator->sequences[index].data() : nullptr;
+  return ask<const int32_t*>(generator, nullptr, [index](const OgaGenerator& of) {
+    return index < of.sequences.size() ? of.sequences[index].data() : nullptr;
+  });
 }

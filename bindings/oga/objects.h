@@ -1,15 +1,19 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <salient/salient.hpp>
 #include <string>
 #include <vector>
+
+#include "api/c_handle.h"
 
 /// The objects behind the handles of the C interface of onnxruntime-genai. Their names are those of its header, so that
 /// a program that was compiled against that links to these functions.
@@ -18,11 +22,11 @@ struct OgaResult {
   std::string message;
 };
 
-struct OgaSequences {
+struct OgaSequences : salient::api::Handle<OgaSequences> {
   std::vector<std::vector<int32_t>> sequences;
 };
 
-struct OgaStringArray {
+struct OgaStringArray : salient::api::Handle<OgaStringArray> {
   std::vector<std::string> strings;
 };
 
@@ -44,32 +48,32 @@ enum OgaElementType : int {
 };
 
 /// Memory of its own, which copies share, or that of the caller.
-struct OgaTensor {
+struct OgaTensor : salient::api::Handle<OgaTensor> {
   OgaElementType type = OgaElementType_float32;
   std::vector<int64_t> shape;
   std::shared_ptr<std::vector<std::byte>> own;
   void* data = nullptr;
 };
 
-struct OgaNamedTensors {
+struct OgaNamedTensors : salient::api::Handle<OgaNamedTensors> {
   std::map<std::string, OgaTensor> tensors;
 };
 
 /// A model's folder and its genai_config.json, as the caller changed it.
-struct OgaConfig {
+struct OgaConfig : salient::api::Handle<OgaConfig> {
   std::filesystem::path folder;
   nlohmann::json document;
   std::vector<std::string> providers;
 };
 
-struct OgaModel {
+struct OgaModel : salient::api::Handle<OgaModel> {
   OgaModel(const OgaConfig& from, salient::Model opened) : config(from), model(std::move(opened)) {}
 
   OgaConfig config;
   salient::Model model;
 };
 
-struct OgaTokenizer {
+struct OgaTokenizer : salient::api::Handle<OgaTokenizer> {
   OgaConfig config;
   salient::Tokenizer tokenizer;
   bool add_special_tokens = false;
@@ -77,7 +81,7 @@ struct OgaTokenizer {
   std::vector<int32_t> end_tokens;
 };
 
-struct OgaTokenizerStream {
+struct OgaTokenizerStream : salient::api::Handle<OgaTokenizerStream> {
   salient::TokenStream stream;
   std::string piece;
 };
@@ -110,12 +114,12 @@ class Search {
 
 }  // namespace salient::oga
 
-struct OgaGeneratorParams {
+struct OgaGeneratorParams : salient::api::Handle<OgaGeneratorParams> {
   salient::oga::Search search;
   std::optional<salient::Grammar> guidance = {};
 };
 
-struct OgaGenerator {
+struct OgaGenerator : salient::api::Handle<OgaGenerator> {
   OgaGenerator(const OgaModel& model, const OgaGeneratorParams& params);
 
   salient::Model model;
@@ -127,7 +131,8 @@ struct OgaGenerator {
   std::vector<bool> ended;                      ///< which of them have
   std::vector<int32_t> next_tokens;             ///< that were chosen last
   size_t last_run = 0;                          ///< tokens that the last pass computed
-  bool terminated = false;                      ///< by terminate_session
+  std::atomic<bool> terminated = false;         ///< by terminate_session, which any thread may call
+  mutable std::mutex busy;                      ///< held by the one thread that uses the rest
 
   bool rewound = false;   ///< and nothing was appended since
   bool searched = false;  ///< with beams, all at once: sequences are then the replies

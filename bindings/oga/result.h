@@ -32,12 +32,7 @@ OgaResult* guard(Body&& body) noexcept {
   throw Error(ErrorKind::kInvalidInput, sentence);
 }
 
-/// The argument, which must not be null.
-template <typename Type>
-Type& require(Type* argument, const char* name) {
-  if (!argument) fail(std::string(name) + " is null");
-  return *argument;
-}
+using api::require;
 
 /// A text that the caller gives back to OgaDestroyString.
 inline const char* copy_text(const std::string& text) {

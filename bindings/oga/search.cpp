@@ -129,11 +129,11 @@ OGA_EXPORT OgaResult* OgaCreateGeneratorParams(const OgaModel* model, OgaGenerat
   return guard([&] {
     require(out, "out");
     const OgaModel& of = require(model, "model");
-    *out = new OgaGeneratorParams{salient::oga::Search(of.config.document, salient::oga::context_length(of))};
+    *out = new OgaGeneratorParams{{}, salient::oga::Search(of.config.document, salient::oga::context_length(of))};
   });
 }
 OGA_EXPORT void OgaDestroyGeneratorParams(OgaGeneratorParams* params) {
-  delete params;
+  OgaGeneratorParams::destroy(params);
 }
 OGA_EXPORT OgaResult* OgaGeneratorParamsSetSearchNumber(OgaGeneratorParams* params, const char* name, double value) {
   return guard([&] { require(params, "params").search.set_number(&require(name, "name"), value); });

@@ -9,7 +9,7 @@ namespace {
 
 std::unique_ptr<OgaTokenizer> make_tokenizer(const OgaConfig& config, Tokenizer tokenizer) {
   return std::make_unique<OgaTokenizer>(
-      OgaTokenizer{config, std::move(tokenizer), false, true, end_tokens(config.document)});
+      OgaTokenizer{{}, config, std::move(tokenizer), false, true, end_tokens(config.document)});
 }
 
 /// A token of the configuration, for example "bos_token_id".
@@ -69,7 +69,7 @@ OGA_EXPORT OgaResult* OgaCreateTokenizerFromPath(const char* path, OgaTokenizer*
   return OgaCreateTokenizerFromConfig(config, out);
 }
 OGA_EXPORT void OgaDestroyTokenizer(OgaTokenizer* tokenizer) {
-  delete tokenizer;
+  OgaTokenizer::destroy(tokenizer);
 }
 OGA_EXPORT OgaResult* OgaUpdateTokenizerOptions(OgaTokenizer* tokenizer, const char* const* keys,
                                                 const char* const* values, size_t count) {
@@ -192,11 +192,11 @@ OGA_EXPORT OgaResult* OgaTokenizerApplyChatTemplate(const OgaTokenizer* tokenize
 OGA_EXPORT OgaResult* OgaCreateTokenizerStream(const OgaTokenizer* tokenizer, OgaTokenizerStream** out) {
   return guard([&] {
     const OgaTokenizer& of = require(tokenizer, "tokenizer");
-    require(out, "out") = new OgaTokenizerStream{salient::TokenStream(of.tokenizer, of.skip_special_tokens), {}};
+    require(out, "out") = new OgaTokenizerStream{{}, salient::TokenStream(of.tokenizer, of.skip_special_tokens), {}};
   });
 }
 OGA_EXPORT void OgaDestroyTokenizerStream(OgaTokenizerStream* stream) {
-  delete stream;
+  OgaTokenizerStream::destroy(stream);
 }
 OGA_EXPORT OgaResult* OgaTokenizerStreamDecode(OgaTokenizerStream* stream, int32_t token, const char** out) {
   return guard([&] {

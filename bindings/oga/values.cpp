@@ -32,7 +32,7 @@ size_t bytes_of(OgaElementType type) {
   fail("element type " + std::to_string(static_cast<int>(type)) + " is not supported");
 }
 
-/// Throws invalid_input for a shape that no memory can hold.
+/// Throws invalid_input for an unknown type and for a shape that no memory can hold.
 size_t bytes_of(OgaElementType type, const std::vector<int64_t>& shape) {
   size_t bytes = bytes_of(type);
   for (const int64_t size : shape) {
@@ -76,10 +76,10 @@ OGA_EXPORT OgaResult* OgaCreateSequences(OgaSequences** out) {
   return guard([&] { require(out, "out") = new OgaSequences; });
 }
 OGA_EXPORT void OgaDestroySequences(OgaSequences* sequences) {
-  delete sequences;
+  OgaSequences::destroy(sequences);
 }
 OGA_EXPORT size_t OgaSequencesCount(const OgaSequences* sequences) {
-  return sequences ? sequences->sequences.size() : 0;
+  return OgaSequences::is_alive(sequences) ? sequences->sequences.size() : 0;
 }
 OGA_EXPORT OgaResult* OgaAppendTokenSequence(const int32_t* tokens, size_t count, OgaSequences* sequences) {
   return guard([&] {
@@ -98,10 +98,12 @@ OGA_EXPORT OgaResult* OgaAppendTokenToSequence(int32_t token, OgaSequences* sequ
   });
 }
 OGA_EXPORT size_t OgaSequencesGetSequenceCount(const OgaSequences* sequences, size_t index) {
-  return sequences && index < sequences->sequences.size() ? sequences->sequences[index].size() : 0;
+  return OgaSequences::is_alive(sequences) && index < sequences->sequences.size() ? sequences->sequences[index].size()
+                                                                                  : 0;
 }
 OGA_EXPORT const int32_t* OgaSequencesGetSequenceData(const OgaSequences* sequences, size_t index) {
-  return sequences && index < sequences->sequences.size() ? sequences->sequences[index].data() : nullptr;
+  return OgaSequences::is_alive(sequences) && index < sequences->sequences.size() ? sequences->sequences[index].data()
+                                                                                  : nullptr;
 }
 
 OGA_EXPORT OgaResult* OgaCreateStringArray(OgaStringArray** out) {
@@ -117,7 +119,7 @@ OGA_EXPORT OgaResult* OgaCreateStringArrayFromStrings(const char* const* strings
   });
 }
 OGA_EXPORT void OgaDestroyStringArray(OgaStringArray* array) {
-  delete array;
+  OgaStringArray::destroy(array);
 }
 OGA_EXPORT OgaResult* OgaStringArrayAddString(OgaStringArray* array, const char* string) {
   return guard([&] { require(array, "array").strings.emplace_back(&require(string, "string")); });
@@ -144,7 +146,7 @@ OGA_EXPORT OgaResult* OgaCreateTensorFromBuffer(void* data, const int64_t* shape
     std::unique_ptr<OgaTensor> tensor;
     if (data) {
       tensor = std::make_unique<OgaTensor>();
-      salient::oga::make_tensor(type, {});  // the type is checked
+      salient::oga::bytes_of(type, sizes);  // which checks both
       tensor->type = type;
       tensor->shape = sizes;
       tensor->data = data;
@@ -155,7 +157,7 @@ OGA_EXPORT OgaResult* OgaCreateTensorFromBuffer(void* data, const int64_t* shape
   });
 }
 OGA_EXPORT void OgaDestroyTensor(OgaTensor* tensor) {
-  delete tensor;
+  OgaTensor::destroy(tensor);
 }
 OGA_EXPORT OgaResult* OgaTensorGetType(OgaTensor* tensor, OgaElementType* out) {
   return guard([&] { require(out, "out") = require(tensor, "tensor").type; });
@@ -180,7 +182,7 @@ OGA_EXPORT OgaResult* OgaCreateNamedTensors(OgaNamedTensors** out) {
   return guard([&] { require(out, "out") = new OgaNamedTensors; });
 }
 OGA_EXPORT void OgaDestroyNamedTensors(OgaNamedTensors* tensors) {
-  delete tensors;
+  OgaNamedTensors::destroy(tensors);
 }
 /// Null in `out` when there is none; else a tensor of the same memory for the caller to destroy.
 OGA_EXPORT OgaResult* OgaNamedTensorsGet(OgaNamedTensors* tensors, const char* name, OgaTensor** out) {

@@ -1,7 +1,8 @@
 #ifndef SALIENT_SALIENT_H
 #define SALIENT_SALIENT_H
 
-/* Salient's C interface: what salient.hpp has for opening a model, generating and quantizing, for other languages too.
+/* Salient's C interface: what salient.hpp has for opening a model, for generating and for the jobs around it, for other
+ * languages too.
  *
  * Every function that can fail returns a SalientStatus; SalientLastError() then says in one sentence what was wrong, on
  * the same thread until its next call of this library. What a call gives in an `out` argument is untouched when it
@@ -112,6 +113,37 @@ typedef bool (*SalientPieceCallback)(void* context, const char* piece, size_t si
 /* The whole reply to a prompt, which takes the place of the text so far. `on_piece` may be null. */
 SALIENT_API SalientStatus SalientReply(SalientGenerator* generator, const int32_t* prompt, size_t count,
                                        SalientPieceCallback on_piece, void* context, char** text);
+
+/* Who watches a job. Its functions are called by the thread that does the work, with texts that live as long as the
+ * call; either may be null. */
+typedef struct SalientMonitor {
+  /* How far it is; `unit` is what `done` and `total` count: "layers", "windows", "bytes". Another value than 0 ends the
+   * work, which is then SALIENT_CANCELLED. */
+  int (*on_progress)(void* context, const char* task, int64_t done, int64_t total, const char* unit);
+  /* What happens, in single lines for a person. */
+  void (*on_message)(void* context, const char* message);
+  void* context;
+} SalientMonitor;
+
+/* The jobs. A model is a folder, a GGUF file or a name on the hub. `options` is the text of a JSON object, or null: the
+ * defaults. Its names are those of the structure of salient.hpp that each function has; an unknown one is an error that
+ * lists those that are known. `monitor` may be null. A report is the JSON text that the command of the program prints
+ * with --json. */
+
+/* Makes a model four times smaller: writes the folder `output`, which must not exist. Options: QuantizeOptions. */
+SALIENT_API SalientStatus SalientQuantize(const char* model, const char* output, const char* options,
+                                          const SalientMonitor* monitor, char** report);
+/* How well a model predicts texts and, with "base", how far its predictions are from that one's. Options:
+ * PerplexityOptions, and beside them "threads", "head" and "kv_cache". */
+SALIENT_API SalientStatus SalientMeasurePerplexity(const char* model, const char* options,
+                                                   const SalientMonitor* monitor, char** report);
+/* Writes a model in another format: the folder, or for gguf the file, `output`, which must not exist. Options:
+ * ExportOptions. */
+SALIENT_API SalientStatus SalientExport(const char* model, const char* output, const char* options,
+                                        const SalientMonitor* monitor, char** report);
+/* Brings a model into the cache that Hugging Face tools share; gives where it is then. Options: PullOptions. */
+SALIENT_API SalientStatus SalientPull(const char* name, const char* options, const SalientMonitor* monitor,
+                                      char** path);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,6 @@
 #include <salient/salient.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -9,10 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "api/c_handle.h"
+#include "api/c_call.h"
+#include "api/use.h"
 #include "core/error.h"
 
 using salient::api::copy_for_c;
+using salient::api::guard;
 using salient::api::Handle;
 using salient::api::require;
 
@@ -36,42 +39,37 @@ struct SalientGenerator : Handle<SalientGenerator> {
   SalientGenerator(const salient::Model& model, const salient::GenerationConfig& config) : generator(model, config) {}
   salient::Generator generator;
   std::string piece;
+  std::atomic<bool> in_use = false;  ///< with `piece` too, which the generator knows nothing of
 };
 
 namespace {
 
 thread_local std::string last_error;
 
-/// Runs the body of a function; what it throws becomes a status and the sentence of this thread.
-template <typename Body>
-SalientStatus guard(Body&& body) noexcept {
-  const auto failed = [](SalientStatus status, const char* sentence) {
-    try {
-      last_error = sentence;
-    } catch (const std::bad_alloc&) {
-      last_error.clear();
-    }
-    return status;
-  };
+SalientStatus keep(SalientStatus status, const char* sentence) noexcept {
   try {
-    body();
-    return SALIENT_OK;
-  } catch (const salient::Error& error) {
-    return failed(static_cast<SalientStatus>(1 + static_cast<int>(error.kind())), error.what());
+    last_error = sentence;
   } catch (const std::bad_alloc&) {
-    return failed(SALIENT_OUT_OF_MEMORY, "there is not enough memory");
-  } catch (const std::exception& error) {
-    return failed(SALIENT_INTERNAL, error.what());
-  } catch (...) {
-    return failed(SALIENT_INTERNAL, "an unknown error");
+    last_error.clear();
   }
-}
-
-char* copy(const std::string& text) {
-  return copy_for_c(std::span(text.c_str(), text.size() + 1));
+  return status;
 }
 
 }  // namespace
+
+SalientStatus salient::api::keep_exception() noexcept {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return keep(static_cast<SalientStatus>(1 + static_cast<int>(error.kind())), error.what());
+  } catch (const std::bad_alloc&) {
+    return keep(SALIENT_OUT_OF_MEMORY, "there is not enough memory");
+  } catch (const std::exception& error) {
+    return keep(SALIENT_INTERNAL, error.what());
+  } catch (...) {
+    return keep(SALIENT_INTERNAL, "an unknown error");
+  }
+}
 
 const char* SalientVersion(void) {
   return SALIENT_VERSION;
@@ -121,7 +119,7 @@ SalientStatus SalientModelContextLength(const SalientModel* model, int64_t* out)
 SalientStatus SalientModelSummary(const SalientModel* model, char** out) {
   return guard([&] {
     require(out, "out");
-    *out = copy(require(model, "model").model.summary());
+    *out = copy_for_c(require(model, "model").model.summary());
   });
 }
 
@@ -130,7 +128,7 @@ SalientStatus SalientApplyChatTemplate(const SalientModel* model, const char* me
   return guard([&] {
     require(messages, "messages");
     require(out, "out");
-    *out = copy(
+    *out = copy_for_c(
         require(model, "model").model.chat_template().render_json(messages, tools ? tools : "", add_generation_prompt));
   });
 }
@@ -163,7 +161,7 @@ SalientStatus SalientDecode(const SalientTokenizer* tokenizer, const int32_t* id
   return guard([&] {
     if (count > 0) require(ids, "ids");
     require(out, "out");
-    *out = copy(require(tokenizer, "tokenizer").tokenizer.decode({ids, count}, skip_special_tokens));
+    *out = copy_for_c(require(tokenizer, "tokenizer").tokenizer.decode({ids, count}, skip_special_tokens));
   });
 }
 
@@ -257,7 +255,8 @@ SalientStatus SalientCreateGenerator(const SalientModel* model, const SalientCon
   return guard([&] {
     require(out, "out");
     if (config) require(config, "config");
-    *out = new SalientGenerator(require(model, "model").model, config ? config->config : salient::GenerationConfig());
+    const auto& options = config ? require(config, "config").config : salient::GenerationConfig();
+    *out = new SalientGenerator(require(model, "model").model, options);
   });
 }
 
@@ -276,6 +275,7 @@ SalientStatus SalientNextToken(SalientGenerator* generator, int32_t* id, const c
   return guard([&] {
     require(generator, "generator");
     require(id, "id");
+    const salient::api::Use use(generator->in_use);
     salient::Token token = generator->generator.next_token();
     *id = token.id;
     generator->piece = std::move(token.text);
@@ -341,6 +341,6 @@ SalientStatus SalientReply(SalientGenerator* generator, const int32_t* prompt, s
     const auto pass_on = [&](std::string_view piece) {
       if (on_piece && !on_piece(context, piece.data(), piece.size())) stop.request_stop();
     };
-    *text = copy(generator->generator.reply({prompt, count}, pass_on, stop.get_token()).text);
+    *text = copy_for_c(generator->generator.reply({prompt, count}, pass_on, stop.get_token()).text);
   });
 }

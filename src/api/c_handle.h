@@ -28,18 +28,18 @@ class Handle {
       alive().erase(this);
     }
   }
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
+  Handle(const Handle&) : Handle() {}
+  Handle& operator=(const Handle&) { return *this; }
 
-  /// Always true in a release build.
+  /// Whether it can be used: it is not null and, as far as a debug build knows, was not destroyed.
   static bool is_alive(const Self* handle) {
-    if constexpr (!kChecked) return true;
+    if constexpr (!kChecked) return handle != nullptr;
     const std::lock_guard lock(mutex());
     return alive().contains(static_cast<const Handle*>(handle));
   }
   /// Does nothing for null, and in a debug build for one that was destroyed before.
   static void destroy(Self* handle) {
-    if (handle && is_alive(handle)) delete handle;
+    if (is_alive(handle)) delete handle;
   }
 
  private:

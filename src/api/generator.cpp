@@ -3,6 +3,7 @@
 
 #include "api/config.h"
 #include "api/parts.h"
+#include "api/use.h"
 #include "core/error.h"
 #include "generate/batch.h"
 #include "generate/beam_search.h"
@@ -37,23 +38,6 @@ void refuse_grammar(const GenerationConfig& config, const char* what) {
   if (config.grammar) core::fail(core::ErrorKind::kUnsupported, "{} cannot follow a grammar", what);
 }
 
-/// Holds a generator for one thread, which must not wait: two in one generator is a mistake.
-class Use {
- public:
-  explicit Use(std::atomic<bool>& in_use) : in_use_(in_use) {
-    if (in_use_.exchange(true)) {
-      core::fail(core::ErrorKind::kInvalidInput,
-                 "this generator is at work, expected one thread at a time, and not its own callback");
-    }
-  }
-  ~Use() { in_use_ = false; }
-  Use(const Use&) = delete;
-  Use& operator=(const Use&) = delete;
-
- private:
-  std::atomic<bool>& in_use_;
-};
-
 }  // namespace
 
 Generator::Generator(const Model& model, const GenerationConfig& config)
@@ -63,13 +47,13 @@ Generator::Generator(Generator&&) noexcept = default;
 Generator& Generator::operator=(Generator&&) noexcept = default;
 
 void Generator::append_tokens(std::span<const int32_t> tokens, std::stop_token stop) {
-  const Use use(parts_->in_use);
+  const api::Use use(parts_->in_use);
   if (parts_->generator.append(tokens, stop)) return;
   core::fail(core::ErrorKind::kCancelled, "stopped while the prompt was read");
 }
 
 Token Generator::next_token() {
-  const Use use(parts_->in_use);
+  const api::Use use(parts_->in_use);
   const size_t length = parts_->generator.tokens().tokens().size();
   Token token;
   const generate::ChosenToken chosen = parts_->generator.next(token.text);
@@ -84,44 +68,44 @@ Token Generator::next_token() {
 }
 
 bool Generator::is_done() const {
-  const Use use(parts_->in_use);
+  const api::Use use(parts_->in_use);
   return parts_->generator.finish().has_value();
 }
 
 FinishReason Generator::finish_reason() const {
-  const Use use(parts_->in_use);
+  const api::Use use(parts_->in_use);
   if (const auto reason = parts_->generator.finish()) return api::convert(*reason);
   core::fail(core::ErrorKind::kInvalidInput, "the reply has not ended, so there is no reason");
 }
 
 std::vector<int32_t> Generator::tokens() const {
-  const Use use(parts_->in_use);
+  const api::Use use(parts_->in_use);
   return parts_->generator.tokens().tokens();
 }
 
 int64_t Generator::token_count() const {
-  const Use use(parts_->in_use);
+  const api::Use use(parts_->in_use);
   return std::ssize(parts_->generator.tokens().tokens());
 }
 
 void Generator::rewind_to(int64_t length) {
-  const Use use(parts_->in_use);
+  const api::Use use(parts_->in_use);
   parts_->generator.rewind(length);
 }
 
 std::vector<float> Generator::logits() {
-  const Use use(parts_->in_use);
+  const api::Use use(parts_->in_use);
   const std::span<const float> row = parts_->generator.tokens().logits();
   return {row.begin(), row.end()};
 }
 
 void Generator::set_logits(std::span<const float> logits) {
-  const Use use(parts_->in_use);
+  const api::Use use(parts_->in_use);
   parts_->generator.tokens().set_logits(logits);
 }
 
 Reply Generator::reply(std::span<const int32_t> prompt, const PieceCallback& on_piece, std::stop_token stop) {
-  const Use use(parts_->in_use);
+  const api::Use use(parts_->in_use);
   return api::convert(parts_->generator.reply(prompt, on_piece, std::move(stop)));
 }
 

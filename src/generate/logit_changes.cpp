@@ -47,6 +47,14 @@ void forbid_repeated_ngrams(int64_t size, std::span<const int32_t> tokens, std::
 
 }  // namespace
 
+void check_tokens(const LogitBias& bias, int64_t vocab_size) {
+  for (const auto& [token, number] : bias) {
+    if (token >= 0 && token < vocab_size) continue;
+    core::fail(core::ErrorKind::kInvalidInput, "token {} of the logit bias is outside the model's vocabulary of {}",
+               token, vocab_size);
+  }
+}
+
 void check(const LogitBias& bias) {
   for (const auto& [token, number] : bias) {
     if (std::isnan(number) || number == std::numeric_limits<float>::infinity()) {

@@ -19,6 +19,8 @@ using LogitBias = std::map<int32_t, float>;
 
 /// Throws invalid_input when a bias is not a number, or infinite.
 void check(const LogitBias& bias);
+/// Throws invalid_input when one is of a token that the model does not have.
+void check_tokens(const LogitBias& bias, int64_t vocab_size);
 
 /// Whether `change_logits` would change anything.
 bool changes_logits(const SamplingOptions& options, const LogitBias& bias);

@@ -97,13 +97,13 @@ void Scheduler::check(const ReplyRequest& request) const {
                "the prompt has {} tokens and the reply may have {}, together {}, but the context holds {}", size,
                request.max_tokens ? wanted : 1, size + wanted, options_.context);
   }
-  const auto check_token = [&](int32_t id, const char* where) {
-    if (id >= 0 && id < runner_.spec().vocab_size) return;
-    core::fail(ErrorKind::kInvalidInput, "token {} of the {} is outside the model's vocabulary of {}", id, where,
-               runner_.spec().vocab_size);
-  };
-  for (const int32_t id : request.prompt) check_token(id, "prompt");
-  for (const auto& [id, bias] : request.logit_bias) check_token(id, "logit bias");
+  const int64_t vocab_size = runner_.spec().vocab_size;
+  for (const int32_t id : request.prompt) {
+    if (id >= 0 && id < vocab_size) continue;
+    core::fail(ErrorKind::kInvalidInput, "token {} of the prompt is outside the model's vocabulary of {}", id,
+               vocab_size);
+  }
+  check_tokens(request.logit_bias, vocab_size);
 }
 
 void Scheduler::submit(ReplyRequest request) {

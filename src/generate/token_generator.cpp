@@ -41,6 +41,7 @@ TokenGenerator::TokenGenerator(runner::Runner& runner, GenerateOptions options)
     core::fail(core::ErrorKind::kInvalidInput, "context is {}, expected 1 to {}, the length the model was trained for",
                options_.context, most);
   }
+  check_tokens(options_.logit_bias, runner.spec().vocab_size);
 }
 
 void TokenGenerator::check_room(std::span<const int32_t> tokens) const {
@@ -220,7 +221,8 @@ void TokenGenerator::rewind(int64_t length) {
     core::fail(core::ErrorKind::kInvalidInput, "cannot rewind to {} tokens, the text has {}", length, old_length);
   }
   if (length == old_length) {
-    finish_.reset();
+    // What ended the reply with a token can go on; what is full cannot.
+    if (finish_ != FinishReason::kLength) finish_.reset();
     return;
   }
   if (options_.mask) {

@@ -1,8 +1,11 @@
 #include <gtest/gtest.h>
 #include <salient/salient.h>
 
+#include <atomic>
+#include <limits>
 #include <salient/salient.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/chat_model.h"
@@ -184,6 +187,141 @@ TEST_F(CApiTest, MistakesAreAStatusAndASentence) {
   EXPECT_STREQ(SalientLastError(), "count is 10, expected 320, one for each token");
   SalientDestroyGenerator(generator);
   SalientDestroyGenerator(nullptr);
+}
+
+TEST_F(CApiTest, NothingIsWrittenPastTheLength) {
+  SalientGenerator* generator = nullptr;
+  ASSERT_EQ(SalientCreateGenerator(model_, config_, &generator), SALIENT_OK);
+  ASSERT_EQ(SalientAppendTokens(generator, prompt_.data(), prompt_.size()), SALIENT_OK);
+  int32_t id = -1;
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(SalientNextToken(generator, &id, nullptr), SALIENT_OK);
+  EXPECT_EQ(SalientNextToken(generator, &id, nullptr), SALIENT_INVALID_INPUT);
+  EXPECT_STREQ(SalientLastError(), "the text has 14 tokens, the most it may have");
+  EXPECT_EQ(SalientRewind(generator, 15), SALIENT_INVALID_INPUT);
+  EXPECT_EQ(SalientRewind(generator, std::numeric_limits<size_t>::max()), SALIENT_INVALID_INPUT);
+  const std::vector<int32_t> long_prompt(600, 'a');
+  EXPECT_EQ(SalientAppendTokens(generator, long_prompt.data(), long_prompt.size()), SALIENT_INVALID_INPUT);
+  EXPECT_STREQ(SalientLastError(),
+               "the prompt has 614 tokens, but the context holds 512, the reply included: shorten the prompt");
+  EXPECT_EQ(SalientRewind(generator, 14), SALIENT_OK);
+  EXPECT_EQ(SalientNextToken(generator, &id, nullptr), SALIENT_INVALID_INPUT);
+  EXPECT_EQ(SalientRewind(generator, 13), SALIENT_OK);
+  EXPECT_EQ(SalientNextToken(generator, &id, nullptr), SALIENT_OK);
+  SalientDestroyGenerator(generator);
+}
+
+TEST_F(CApiTest, TokensThatTheModelDoesNotHave) {
+  SalientGenerator* generator = nullptr;
+  ASSERT_EQ(SalientCreateGenerator(model_, config_, &generator), SALIENT_OK);
+  for (const int32_t token : {-1, 320, std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min()}) {
+    const std::vector<int32_t> tokens = {'a', token};
+    EXPECT_EQ(SalientAppendTokens(generator, tokens.data(), 2), SALIENT_INVALID_INPUT);
+    EXPECT_EQ(SalientLastError(), "token " + std::to_string(token) + " is outside the model's vocabulary of 320");
+    char* text = nullptr;
+    EXPECT_EQ(SalientReply(generator, tokens.data(), 2, nullptr, nullptr, &text), SALIENT_INVALID_INPUT);
+    // It has no text.
+    ASSERT_EQ(SalientDecode(tokenizer_, tokens.data(), 2, true, &text), SALIENT_OK);
+    EXPECT_EQ(take(text), "a");
+    SalientTokenStream* stream = nullptr;
+    ASSERT_EQ(SalientCreateTokenStream(tokenizer_, &stream), SALIENT_OK);
+    const char* piece = nullptr;
+    EXPECT_EQ(SalientTokenStreamPush(stream, token, &piece), SALIENT_OK);
+    EXPECT_STREQ(piece, "");
+    SalientDestroyTokenStream(stream);
+    SalientConfig* biased = nullptr;
+    ASSERT_EQ(SalientCreateConfig(&biased), SALIENT_OK);
+    ASSERT_EQ(SalientConfigSetLogitBias(biased, token, 1), SALIENT_OK);
+    SalientGenerator* other = nullptr;
+    EXPECT_EQ(SalientCreateGenerator(model_, biased, &other), SALIENT_INVALID_INPUT);
+    EXPECT_EQ(SalientLastError(),
+              "token " + std::to_string(token) + " of the logit bias is outside the model's vocabulary of 320");
+    SalientDestroyConfig(biased);
+  }
+  // What was refused is not in the text.
+  ASSERT_EQ(SalientAppendTokens(generator, prompt_.data(), prompt_.size()), SALIENT_OK);
+  int32_t* tokens = nullptr;
+  size_t count = 0;
+  ASSERT_EQ(SalientTokens(generator, &tokens, &count), SALIENT_OK);
+  EXPECT_EQ(std::vector<int32_t>(tokens, tokens + count), prompt_);
+  SalientFree(tokens);
+  SalientDestroyGenerator(generator);
+}
+
+// Whoever comes second is refused, and what the others did stands.
+TEST_F(CApiTest, AGeneratorThatSeveralThreadsUseStaysWhole) {
+  ASSERT_EQ(SalientConfigSet(config_, "max_tokens", 0), SALIENT_OK);
+  ASSERT_EQ(SalientConfigSet(config_, "min_length", 400), SALIENT_OK);  // tokens that end it are not in the text
+  SalientGenerator* generator = nullptr;
+  ASSERT_EQ(SalientCreateGenerator(model_, config_, &generator), SALIENT_OK);
+  ASSERT_EQ(SalientAppendTokens(generator, prompt_.data(), prompt_.size()), SALIENT_OK);
+  std::atomic<int> written = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 40; ++i) {
+          int32_t id = -1;
+          const char* piece = nullptr;
+          if (SalientNextToken(generator, &id, &piece) == SALIENT_OK) {
+            ++written;
+          } else {
+            EXPECT_STREQ(SalientLastError(),
+                         "this generator is at work, expected one thread at a time, and not its own callback");
+          }
+        }
+      });
+    }
+  }
+  int32_t* tokens = nullptr;
+  size_t count = 0;
+  ASSERT_EQ(SalientTokens(generator, &tokens, &count), SALIENT_OK);
+  EXPECT_EQ(count, prompt_.size() + static_cast<size_t>(written));
+  SalientFree(tokens);
+  SalientDestroyGenerator(generator);
+}
+
+TEST_F(CApiTest, ACallbackCannotUseItsGenerator) {
+  SalientGenerator* generator = nullptr;
+  ASSERT_EQ(SalientCreateGenerator(model_, config_, &generator), SALIENT_OK);
+  const auto on_piece = [](void* context, const char*, size_t) {
+    int32_t id = -1;
+    EXPECT_EQ(SalientNextToken(static_cast<SalientGenerator*>(context), &id, nullptr), SALIENT_INVALID_INPUT);
+    return true;
+  };
+  char* text = nullptr;
+  ASSERT_EQ(SalientReply(generator, prompt_.data(), prompt_.size(), on_piece, generator, &text), SALIENT_OK);
+  SalientFree(text);
+  SalientDestroyGenerator(generator);
+}
+
+TEST_F(CApiTest, ADebugBuildKnowsDestroyedHandles) {
+#ifdef NDEBUG
+  GTEST_SKIP() << "this is no debug build";
+#endif
+  SalientGenerator* generator = nullptr;
+  SalientTokenStream* stream = nullptr;
+  ASSERT_EQ(SalientCreateGenerator(model_, config_, &generator), SALIENT_OK);
+  ASSERT_EQ(SalientCreateTokenStream(tokenizer_, &stream), SALIENT_OK);
+  SalientDestroyGenerator(generator);
+  SalientDestroyTokenStream(stream);
+  SalientDestroyConfig(config_);
+  SalientDestroyTokenizer(tokenizer_);
+  SalientDestroyModel(model_);
+  const auto expect_refused = [](SalientStatus status, const char* sentence) {
+    EXPECT_EQ(status, SALIENT_INVALID_INPUT);
+    EXPECT_STREQ(SalientLastError(), sentence);
+  };
+  int32_t id = -1;
+  const char* piece = nullptr;
+  expect_refused(SalientNextToken(generator, &id, nullptr), "generator was destroyed before");
+  expect_refused(SalientTokenStreamPush(stream, 'a', &piece), "stream was destroyed before");
+  expect_refused(SalientConfigSet(config_, "top_k", 1), "config was destroyed before");
+  expect_refused(SalientTokenId(tokenizer_, "a", &id), "tokenizer was destroyed before");
+  expect_refused(SalientCreateGenerator(model_, nullptr, &generator), "model was destroyed before");
+  // A second time does nothing.
+  SalientDestroyGenerator(generator);
+  SalientDestroyConfig(config_);
+  model_ = nullptr;
 }
 
 TEST_F(CApiTest, StatusesHaveNames) {

@@ -186,6 +186,30 @@ TEST_F(TokenGeneratorTest, SaysWhenEverythingIsForbidden) {
   }
 }
 
+TEST_F(TokenGeneratorTest, AFullTextStaysFullWhereItIsRewoundToItsEnd) {
+  TokenGenerator generator(*runner_, {.sampling = kFree, .context = std::ssize(prompt_) + 1});
+  generator.append(prompt_);
+  generator.next();
+  generator.rewind(std::ssize(prompt_) + 1);
+  EXPECT_EQ(generator.finish(), FinishReason::kLength);
+  EXPECT_THROW(generator.next(), core::Error);
+  generator.rewind(std::ssize(prompt_));
+  EXPECT_EQ(generator.finish(), std::nullopt);
+  generator.next();
+}
+
+TEST_F(TokenGeneratorTest, ABiasOfNoTokenIsRefused) {
+  for (const int32_t token : {-1, 320}) {
+    try {
+      TokenGenerator(*runner_, {.sampling = kFree, .logit_bias = {{token, 1.0f}}});
+      ADD_FAILURE() << token;
+    } catch (const core::Error& error) {
+      EXPECT_EQ(error.what(),
+                "token " + std::to_string(token) + " of the logit bias is outside the model's vocabulary of 320");
+    }
+  }
+}
+
 TEST_F(TokenGeneratorTest, StopStringsEndReplies) {
   Generator free(*runner_, tokenizer_, {.sampling = kFree, .max_tokens = 40});
   const Reply whole = free.reply(prompt_, {});

@@ -1,11 +1,14 @@
 """What `cmake --install` leaves: programs of others build with nothing else, through CMake and through pkg-config."""
 
+import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 
+import fake_hub
 import program
 import tiny_model
 
@@ -49,14 +52,43 @@ class PackageTest(program.ProgramTest):
         call("cmake", "--build", source / "build")
         self.assertEqual(self.answer(source / "build" / "chat"), self.expected("--chat-template"))
 
-    def test_the_c_example_builds_with_pkg_config(self):
+    def compile(self, source):
+        """An example in C, built with what pkg-config says."""
         if not shutil.which("pkg-config"):
             self.skipTest("there is no pkg-config")
         flags = call("pkg-config", "--cflags", "--libs", "salient", env=self.environment).split()
-        program_file = self.folder / "chat_c"
+        executable = self.folder / pathlib.Path(source).stem
         call(os.environ.get("CC", "cc"), "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
-             ROOT / "examples" / "c" / "chat.c", "-o", program_file, *flags)
-        self.assertEqual(self.answer(program_file), self.expected())
+             ROOT / "examples" / "c" / source, "-o", executable, *flags)
+        return executable
+
+    def test_the_c_example_builds_with_pkg_config(self):
+        self.assertEqual(self.answer(self.compile("chat.c")), self.expected())
+
+    def test_a_c_program_pulls_quantizes_measures_and_exports(self):
+        executable = self.compile("quantize.c")
+        hub = fake_hub.FakeHub({"tiny/model": {path.name: path.read_bytes() for path in self.model.iterdir()}})
+        self.addCleanup(hub.close)
+        text, output = self.folder / "text.txt", self.folder / "from c"
+        text.write_text("a quick brown fox " * 200)
+        output.mkdir()
+        environment = {**self.environment, "HF_ENDPOINT": hub.address, "HF_HOME": str(self.folder / "home")}
+        (row,) = json.loads(call(executable, "tiny/model", text, output, env=environment))
+        measured = self.run_well("perplexity", output / "small", "--base", self.model, "--data", text, "--window", 256,
+                                 "--json")
+        (expected,) = json.loads(measured.stdout)
+        self.assertEqual(row["perplexity"], expected["perplexity"])
+        self.assertEqual(row["kl_divergence"], expected["kl_divergence"])
+        onnx = json.loads(self.run_well("inspect", output / "onnx", "--json").stdout)
+        self.assertEqual(onnx["format"], "onnx")
+
+    def test_every_function_of_the_c_header_is_exported_with_a_version(self):
+        header = (self.prefix / "include" / "salient" / "salient.h").read_text()
+        declared = set(re.findall(r"SALIENT_API [^;(]*?(Salient\w+)\(", header))
+        lines = call("nm", "-D", "--defined-only", self.libraries / "libsalient.so").splitlines()
+        exported = {line.split()[-1] for line in lines if " T Salient" in line}
+        self.assertEqual(exported, {name + "@@SALIENT_0" for name in declared})
+        self.assertIn("SalientQuantize", declared)
 
     def test_the_library_shows_only_its_interface(self):
         symbols = call("nm", "-D", "-C", "--defined-only", self.libraries / "libsalient.so").splitlines()

@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <iostream>
 #include <string>
 
+#include "cli/chat_session.h"
 #include "cli/commands.h"
-#include "cli/interrupt.h"
+#include "cli/line_editor.h"
 #include "cli/model.h"
 #include "core/os.h"
 
@@ -13,72 +13,51 @@ namespace salient::cli {
 
 namespace {
 
-int64_t count_words(const std::string& text) {
-  int64_t words = 0;
-  bool inside = false;
-  for (const char c : text) {
-    const bool space = c == ' ' || c == '\n' || c == '\t' || c == '\r';
-    words += !space && !inside;
-    inside = !space;
-  }
-  return words;
+constexpr const char* kNoHistory = "off";
+constexpr std::string_view kBlock = "\"\"\"";
+
+std::string default_history() {
+  const std::filesystem::path folder = core::os::data_folder();
+  return folder.empty() ? kNoHistory : (folder / "chat_history").string();
 }
 
-/// Asks for a line; false at the end of input. Ctrl-C ends the program here, where there is no reply to stop.
-bool read_line(std::string& line) {
-  if (core::os::is_terminal(0)) {
-    fmt::print("\n> ");
+/// What the user says.
+struct Input {
+  std::string text;
+  bool is_block = false;  ///< given between three quotation marks
+};
+
+/// Reads the rest of a message whose first line begins with three quotation marks: up to a line that ends with them.
+bool read_block(LineEditor& editor, std::string& text) {
+  text.erase(0, kBlock.size());
+  while (!text.ends_with(kBlock)) {
+    std::string line;
+    if (!editor.read("... ", line)) return false;
+    text += "\n" + line;
+  }
+  text.resize(text.size() - kBlock.size());
+  if (text.starts_with('\n')) text.erase(0, 1);
+  if (text.ends_with('\n')) text.pop_back();
+  return true;
+}
+
+/// False at the end of input.
+bool read_input(LineEditor& editor, Input& input) {
+  constexpr int kInput = 0;
+  if (core::os::is_terminal(kInput)) {
+    fmt::print("\n");
     std::fflush(stdout);
   }
-  return static_cast<bool>(std::getline(std::cin, line));
+  if (!editor.read("> ", input.text)) return false;
+  input.is_block = input.text.starts_with(kBlock);
+  return !input.is_block || read_block(editor, input.text);
 }
 
-void print_speed(const Reply& reply) {
-  const double seconds = reply.prompt_seconds + reply.generate_seconds;
-  fmt::print(stderr, "[{} tokens, {:.1f} tokens/s, {:.1f} words/s; prompt {} tokens, {} of them known, {:.2f} s{}{}]\n",
-             reply.ids.size(), reply.tokens_per_second(), static_cast<double>(count_words(reply.text)) / seconds,
-             reply.prompt_tokens, reply.cached_tokens, reply.prompt_seconds, describe_drafts(reply),
-             reply.finish == FinishReason::kStop ? "" : fmt::format("; {}", name_of(reply.finish)));
-}
-
-void run(const ReplyFlags& flags) {
-  const GenerationConfig config = flags.finished_config();
-  config.check();
-  const Model model(flags.model, flags.options, show_on_terminal(Interrupt().token()));
-  const Tokenizer tokenizer = model.tokenizer();
-  const ChatTemplate chat = model.chat_template();
-  Generator generator(model, config);
-  fmt::print(stderr, "Ctrl-C stops a reply; /reset forgets the conversation; Ctrl-D or /exit ends.\n");
-
-  std::vector<Message> history;
-  const auto forget = [&] {
-    history.clear();
-    if (!flags.system.empty()) history.push_back({"system", flags.system});
-  };
-  forget();
-  for (std::string line; read_line(line);) {
-    if (line == "/exit") break;
-    if (line == "/reset") forget();
-    if (line.empty() || line == "/reset") continue;
-    history.push_back({"user", line});
-    const Interrupt interrupt;
-    try {
-      const std::vector<int32_t> prompt = tokenizer.encode(chat.render(history), false);
-      const Reply reply = generator.reply(
-          prompt,
-          [](std::string_view piece) {
-            fmt::print("{}", piece);
-            std::fflush(stdout);
-          },
-          interrupt.token());
-      fmt::print("\n");
-      print_speed(reply);
-      history.push_back({"assistant", reply.text});
-    } catch (const Error& error) {
-      // A conversation that has outgrown the context, say: the turn is dropped and the chat goes on.
-      fmt::print(stderr, "salient: {}\n", error.what());
-      history.pop_back();
-    }
+void run(const ReplyFlags& flags, const std::string& history) {
+  ChatSession session(flags);
+  LineEditor editor(history == kNoHistory ? std::filesystem::path() : std::filesystem::path(history));
+  fmt::print(stderr, "Ctrl-C stops a reply, Ctrl-D or /exit ends; /help shows what else there is.\n");
+  for (Input input; read_input(editor, input) && session.take(input.text, !input.is_block);) {
   }
   fmt::print("\n");
 }
@@ -87,9 +66,13 @@ void run(const ReplyFlags& flags) {
 
 void add_chat(CLI::App& program) {
   auto flags = std::make_shared<ReplyFlags>();
+  auto history = std::make_shared<std::string>(default_history());
   CLI::App* command = program.add_subcommand("chat", "Talk with a model in the terminal");
   flags->add_to(*command);
-  command->callback([flags] { run(*flags); });
+  add_option(*command, "--history", *history, "File with the lines typed before, for the arrow keys; off: keep none");
+  command->footer(
+      "In the chat, /help lists what else it can do, and \"\"\" begins and ends a message of several lines.");
+  command->callback([flags, history] { run(*flags, *history); });
 }
 
 }  // namespace salient::cli

@@ -123,6 +123,15 @@ void add_jobs(nb::module_& module) {
                    [&](const Monitor& monitor) { return inspect_model(model, tensors, monitor); });
       },
       nb::arg("model"), nb::arg("tensors") = false, "What a model is, without loading it.");
+  module.def(
+      "devices",
+      [](bool measure, int threads) {
+        return run(nb::none(), nb::none(), nullptr, [&](const Monitor&) {
+          return list_devices({measure, threads}).json;
+        });
+      },
+      nb::kw_only(), nb::arg("measure") = false, nb::arg("threads") = 0,
+      "What models can run on here: a list with a dict for each device, as `salient devices --json` prints it.");
   module.def("version", &version);
   module.def("build_commit", &build_commit);
   module.def("kernel_names", &kernel_names, "The instruction sets of this build, best first.");

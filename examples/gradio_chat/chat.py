@@ -12,8 +12,19 @@ import salient
 
 @functools.lru_cache(maxsize=1)
 def open_model(name, threads):
-    """The model that is in memory; another one takes its place."""
+    """The model that is in memory; another one, or another device, takes its place."""
     return salient.Model(name, threads=threads)
+
+
+def device_choices():
+    """What a model can run on: each device with all of its threads, half of them, and so on to one."""
+    choices = []
+    for device in salient.devices():
+        threads = device["threads"]
+        while threads >= 1:
+            choices.append((f"{device['name']}, {threads} thread{'s' if threads > 1 else ''}", threads))
+            threads //= 2
+    return choices
 
 
 def reply(message, history, name, threads, system, temperature, max_tokens):
@@ -24,12 +35,29 @@ def reply(message, history, name, threads, system, temperature, max_tokens):
         turns.insert(0, {"role": "system", "content": system})
     text = ""
     try:
-        model = open_model(name, int(threads))
+        model = open_model(name, threads)
         for piece in salient.stream(model, turns, temperature=temperature, max_tokens=int(max_tokens)):
             text += piece
             yield text
     except salient.Error as error:
         raise gradio.Error(str(error)) from error
+
+
+def make_page(models):
+    devices = device_choices()
+    return gradio.ChatInterface(
+        reply,
+        type="messages",
+        title="Salient",
+        additional_inputs=[
+            gradio.Dropdown(models, value=models[0], label="Model", info="or a folder, a GGUF file, a name on the hub",
+                            allow_custom_value=True),
+            gradio.Dropdown(devices, value=devices[0][1], label="Device"),
+            gradio.Textbox("", label="System prompt"),
+            gradio.Slider(0, 2, value=0.7, step=0.05, label="Temperature"),
+            gradio.Slider(16, 2048, value=512, step=16, label="Most tokens"),
+        ],
+    )
 
 
 def main():
@@ -40,19 +68,7 @@ def main():
     models = arguments.models or [model["name"] for model in salient.models()]
     if not models:
         parser.error("the cache has no models: name one, for example SmolLM2-135M-Instruct")
-    page = gradio.ChatInterface(
-        reply,
-        type="messages",
-        title="Salient",
-        additional_inputs=[
-            gradio.Dropdown(models, value=models[0], label="Model"),
-            gradio.Number(0, precision=0, minimum=0, label="Threads (0: one for each core)"),
-            gradio.Textbox("", label="System prompt"),
-            gradio.Slider(0, 2, value=0.7, step=0.05, label="Temperature"),
-            gradio.Slider(16, 2048, value=512, step=16, label="Most tokens"),
-        ],
-    )
-    page.launch(server_name="127.0.0.1", server_port=arguments.port)
+    make_page(models).launch(server_name="127.0.0.1", server_port=arguments.port)
 
 
 if __name__ == "__main__":

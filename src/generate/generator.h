@@ -26,6 +26,7 @@ struct Reply {
   double prompt_seconds = 0;
   double generate_seconds = 0;
   std::vector<LogProbabilities> log_probabilities;  ///< of each of `ids`, where the options ask for them
+  std::vector<float> embedding;                     ///< of the prompt, where a Scheduler is asked for it
 
   /// Tokens a second after the first one, whose logits came with the prompt.
   double tokens_per_second() const;

@@ -1,6 +1,7 @@
 #include "generate/scheduler.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -40,6 +41,8 @@ struct Scheduler::Text {
   int64_t missing() const { return std::ssize(tokens) - sequence.length(); }
   /// Whether all but the token chosen last is computed.
   bool goes_on() const { return !reply.ids.empty() && missing() == 1; }
+  /// Whether something is reported of every token of the prompt, so that none may come from the cache.
+  bool needs_whole_prompt() const { return request.prompt_logprobs || request.wants_embedding; }
 
   ReplyRequest request;
   uint64_t arrival;
@@ -53,6 +56,8 @@ struct Scheduler::Text {
   bool started = false;
   bool finished = false;
   int64_t prompt_logprobs_done = 0;
+  std::vector<double> hidden_sum;  ///< of the first `hidden_done` tokens, of an embedding
+  int64_t hidden_done = 0;
   int32_t chosen = 0;  ///< in this step
   LogProbabilities chosen_logprobs;
   Clock::time_point start;
@@ -122,7 +127,10 @@ bool Scheduler::step() {
   admit();
   std::vector<Run> runs = plan();
   make_room(runs);
-  if (!runs.empty()) compute(runs);
+  const auto replies_end = std::stable_partition(runs.begin(), runs.end(),
+                                                 [](const Run& run) { return !run.text->request.wants_embedding; });
+  compute({runs.begin(), replies_end}, false);
+  compute({replies_end, runs.end()}, true);
   remove_finished();
   return true;
 }
@@ -167,7 +175,7 @@ void Scheduler::admit() {
 
 /// What is kept of a text's beginning. Its last token is always computed, because its logits are needed.
 PrefixTree::Match Scheduler::find_kept(const Text& text) {
-  if (text.request.prompt_logprobs) return {};
+  if (text.needs_whole_prompt()) return {};
   PrefixTree::Match match = tree_for(text).find(text.tokens);
   match.length = std::min(match.length, std::ssize(text.tokens) - 1);
   const int64_t page_tokens = pool_->page_tokens();
@@ -177,7 +185,7 @@ PrefixTree::Match Scheduler::find_kept(const Text& text) {
 
 /// Whether more of the text's beginning than is kept is being computed for another: it need not be computed twice.
 bool Scheduler::should_wait_for_prefix(const Text& text) {
-  if (text.request.prompt_logprobs) return false;
+  if (text.needs_whole_prompt()) return false;
   for (const Text& other : running_) {
     if (other.goes_on() || is_long(other) != is_long(text)) continue;
     const auto differ =
@@ -268,14 +276,16 @@ void Scheduler::preempt(Text& text) {
   ++totals_.preemptions;
 }
 
-void Scheduler::compute(std::vector<Run>& runs) {
+/// Takes texts on by their runs: all of embeddings, or none.
+void Scheduler::compute(std::span<const Run> runs, bool for_embeddings) {
+  if (runs.empty()) return;
   std::vector<runner::TokenRun> token_runs;
   int64_t replies = 0;
   int64_t prompt_tokens = 0;
   for (const Run& run : runs) {
     Text& text = *run.text;
     const bool last = run.tokens == text.missing();
-    const bool wants_all = text.request.prompt_logprobs && text.sequence.length() < text.prompt_size();
+    const bool wants_all = text.needs_whole_prompt() && text.sequence.length() < text.prompt_size();
     (text.goes_on() ? replies : prompt_tokens) += run.tokens;
     token_runs.push_back({std::span(text.tokens).subspan(text.sequence.length(), run.tokens), &text.sequence,
                           wants_all ? runner::Wanted::kAllLogits
@@ -284,44 +294,70 @@ void Scheduler::compute(std::vector<Run>& runs) {
                           std::ssize(text.tokens)});
   }
   const auto start = Clock::now();
-  std::vector<float> logits;
+  std::vector<float> all_rows;
   try {
-    logits = runner_.forward(token_runs);
+    all_rows = for_embeddings ? runner_.hidden_states(token_runs) : runner_.forward(token_runs);
   } catch (...) {
     for (const Run& run : runs) fail(*run.text, std::current_exception());
     return;
   }
   budget_.count(prompt_tokens, replies, seconds_between(start, Clock::now()));
+  const int64_t row_size = for_embeddings ? runner_.spec().hidden_size : runner_.spec().vocab_size;
   std::vector<std::span<const float>> rows;
-  std::span<const float> rest(logits);
+  std::span<const float> rest(all_rows);
   for (size_t i = 0; i < runs.size(); ++i) {
     const int64_t count = token_runs[i].wanted == runner::Wanted::kAllLogits    ? runs[i].tokens
                           : token_runs[i].wanted == runner::Wanted::kLastLogits ? 1
                                                                                 : 0;
-    const auto size = static_cast<size_t>(count * runner_.spec().vocab_size);
+    const auto size = static_cast<size_t>(count * row_size);
     rows.push_back(rest.first(size));
     rest = rest.subspan(size);
   }
   // Choosing from a large vocabulary takes as long as a good part of a small model.
-  threads_.each(std::ssize(runs), [&](int64_t i) { read_logits(runs[i], rows[i]); });
+  threads_.each(std::ssize(runs), [&](int64_t i) { read_rows(runs[i], rows[i]); });
   for (const Run& run : runs) go_on(*run.text);
 }
 
-/// Chooses the next token of a text, and reports logprobs; touches nothing else, so that texts can do it side by side.
+/// Takes in what a run gave back; touches nothing but its text, so that texts can do it side by side.
+void Scheduler::read_rows(const Run& run, std::span<const float> rows) const {
+  Text& text = *run.text;
+  try {
+    if (text.request.wants_embedding) {
+      read_hidden_states(text, text.sequence.length() - run.tokens, rows);
+    } else {
+      read_logits(run, rows);
+    }
+  } catch (...) {
+    text.update.failure = std::current_exception();
+  }
+}
+
+/// Adds hidden states, from this position on, to those of the text; what was computed before it gave up its pages is
+/// among them already.
+void Scheduler::read_hidden_states(Text& text, int64_t first, std::span<const float> rows) const {
+  const auto size = static_cast<size_t>(runner_.spec().hidden_size);
+  text.hidden_sum.resize(size);
+  for (int64_t position = first; !rows.empty(); ++position, rows = rows.subspan(size)) {
+    if (position < text.hidden_done) continue;
+    for (size_t i = 0; i < size; ++i) text.hidden_sum[i] += rows[i];
+    text.hidden_done = position + 1;
+  }
+  if (text.missing() > 0) return;
+  const auto mean = [&](double sum) { return static_cast<float>(sum / static_cast<double>(text.prompt_size())); };
+  std::transform(text.hidden_sum.begin(), text.hidden_sum.end(), std::back_inserter(text.reply.embedding), mean);
+}
+
+/// Chooses the next token of a text, and reports logprobs.
 void Scheduler::read_logits(const Run& run, std::span<const float> logits) const {
   Text& text = *run.text;
   const auto vocab_size = static_cast<size_t>(runner_.spec().vocab_size);
   const int64_t first = text.sequence.length() - run.tokens;
-  try {
-    if (text.request.prompt_logprobs && first < text.prompt_size()) read_prompt_logprobs(text, first, logits);
-    if (text.missing() > 0 || text.request.max_tokens == 0) return;
-    const std::span<const float> last = logits.last(vocab_size);
-    text.chosen = text.chooser.choose(last, {text.tokens, text.prompt_size()});
-    if (text.request.mask && !text.chooser.ends_reply(text.chosen)) text.request.mask->accept(text.chosen);
-    if (text.request.logprobs) text.chosen_logprobs = log_probabilities(last, text.chosen, *text.request.logprobs);
-  } catch (...) {
-    text.update.failure = std::current_exception();
-  }
+  if (text.request.prompt_logprobs && first < text.prompt_size()) read_prompt_logprobs(text, first, logits);
+  if (text.missing() > 0 || text.request.max_tokens == 0) return;
+  const std::span<const float> last = logits.last(vocab_size);
+  text.chosen = text.chooser.choose(last, {text.tokens, text.prompt_size()});
+  if (text.request.mask && !text.chooser.ends_reply(text.chosen)) text.request.mask->accept(text.chosen);
+  if (text.request.logprobs) text.chosen_logprobs = log_probabilities(last, text.chosen, *text.request.logprobs);
 }
 
 void Scheduler::go_on(Text& text) {

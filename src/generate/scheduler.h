@@ -8,6 +8,7 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -51,7 +52,9 @@ struct ReplyRequest {
   std::vector<int32_t> spelled;       ///< special tokens that the reply's text has all the same
   std::optional<int64_t> logprobs;    ///< how many most likely tokens to report beside each token
   bool prompt_logprobs = false;       ///< report those of the prompt too, which is then computed without the cache
-  std::string client;                 ///< clients take turns
+  /// Instead of a reply (max_tokens is 0): the mean of the prompt's hidden states, computed without the cache.
+  bool wants_embedding = false;
+  std::string client;  ///< clients take turns
   std::stop_token cancelled;
   std::function<void(ReplyUpdate)> on_update;  ///< called within `step`; must not throw
 };
@@ -124,7 +127,9 @@ class Scheduler {
   void make_room(std::vector<Run>& runs);
   bool evict();
   void preempt(Text& text);
-  void compute(std::vector<Run>& runs);
+  void compute(std::span<const Run> runs, bool for_embeddings);
+  void read_rows(const Run& run, std::span<const float> rows) const;
+  void read_hidden_states(Text& text, int64_t first, std::span<const float> rows) const;
   void read_logits(const Run& run, std::span<const float> logits) const;
   void read_prompt_logprobs(Text& text, int64_t first, std::span<const float> logits) const;
   void go_on(Text& text);

@@ -27,19 +27,21 @@ CpuRunner::CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::Thread
   const bool resident = options_.residency == Residency::kResident;
   cache_ =
       std::make_shared<CpuKvCache>(resident ? spec().layers : 1, spec().kv_heads, spec().head_dim, options_.kv_dtype);
+  core::ThreadPool& packing_pool = options_.packing_pool ? *options_.packing_pool : pool_;
+  options_.packing_pool = nullptr;  // it may be gone once this is made
   if (!resident) return;
   // The largest matrix comes first, while the least memory is taken.
-  pack_head();
+  pack_head(packing_pool);
   for (int64_t i = 0; i < spec().layers; ++i) {
-    layers_.push_back(
-        std::make_shared<CpuLayer>(decoder_->layer(i), spec().attention[i], options_.activations, pool_, arena_));
+    layers_.push_back(std::make_shared<CpuLayer>(decoder_->layer(i), spec().attention[i], options_.activations,
+                                                 packing_pool, arena_));
     decoder_->checkpoint().release_pages();
     if (options_.progress) options_.progress({"loading", i + 1, spec().layers, "layers", {}});
   }
 }
 
-void CpuRunner::pack_head() {
-  head_.emplace(rounded_head_ ? round_head(*decoder_, *rounded_head_) : decoder_->head(), options_.activations, pool_,
+void CpuRunner::pack_head(core::ThreadPool& pool) {
+  head_.emplace(rounded_head_ ? round_head(*decoder_, *rounded_head_) : decoder_->head(), options_.activations, pool,
                 arena_);
   decoder_->checkpoint().release_pages();
 }
@@ -100,8 +102,7 @@ void CpuRunner::run_layer(const CpuLayer& layer, Sequence& sequence, int64_t tok
   executor_.run(layer, *cache_, 0, std::span(&slice, 1), tokens, hidden, observer);
 }
 
-void CpuRunner::head(const float* hidden, int64_t tokens, float* logits) {
-  if (!head_) pack_head();
+std::vector<float> CpuRunner::normalize(const float* hidden, int64_t tokens) const {
   const int64_t size = spec().hidden_size;
   std::vector<float> normed(tokens * size);
   const kernels::KernelSet& kernels = kernels::active_kernels();
@@ -113,6 +114,13 @@ void CpuRunner::head(const float* hidden, int64_t tokens, float* logits) {
                          &normed[i]);
     }
   }
+  return normed;
+}
+
+void CpuRunner::head(const float* hidden, int64_t tokens, float* logits) {
+  if (!head_) pack_head(pool_);
+  const std::vector<float> normed = normalize(hidden, tokens);
+  const kernels::KernelSet& kernels = kernels::active_kernels();
   head_stage_.run(normed.data(), tokens, {{&*head_, logits, spec().vocab_size}});
   if (spec().logit_soft_cap > 0) {
     pool_.split(tokens, [&](int64_t begin, int64_t end) {
@@ -178,15 +186,24 @@ std::vector<float> CpuRunner::run_layers(std::span<const TokenRun> runs) {
   return wanted_hidden;
 }
 
-std::vector<float> CpuRunner::forward(std::span<const TokenRun> runs) {
+std::vector<float> CpuRunner::append_all(std::span<const TokenRun> runs) {
   if (layers_.empty()) core::fail(core::ErrorKind::kInternal, "forward needs a runner whose layers are resident");
   check_tokens(spec(), runs);
   for (const TokenRun& run : runs) choose_regime(run);
-  const std::vector<float> wanted_hidden = keep_lengths_on_failure(runs, [&] { return run_layers(runs); });
-  const int64_t count = std::ssize(wanted_hidden) / spec().hidden_size;
+  return keep_lengths_on_failure(runs, [&] { return run_layers(runs); });
+}
+
+std::vector<float> CpuRunner::forward(std::span<const TokenRun> runs) {
+  const std::vector<float> hidden = append_all(runs);
+  const int64_t count = std::ssize(hidden) / spec().hidden_size;
   std::vector<float> logits(count * spec().vocab_size);
-  if (count > 0) head(wanted_hidden.data(), count, logits.data());
+  if (count > 0) head(hidden.data(), count, logits.data());
   return logits;
+}
+
+std::vector<float> CpuRunner::hidden_states(std::span<const TokenRun> runs) {
+  const std::vector<float> hidden = append_all(runs);
+  return normalize(hidden.data(), std::ssize(hidden) / spec().hidden_size);
 }
 
 }  // namespace salient::runner

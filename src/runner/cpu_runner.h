@@ -25,6 +25,8 @@ struct CpuRunnerOptions {
   /// Of keys and values: kF16, kI8 for half of their memory, or kF32 to measure what those cost.
   core::DType kv_dtype = core::DType::kF16;
   HeadPrecision head = HeadPrecision::kStored;
+  /// Packs the weights, so that a runner can be made while others compute in its pool; null: the runner's own pool.
+  core::ThreadPool* packing_pool = nullptr;
   /// Called as layers are packed, and while a sequence is computed again because its rotary regime changed.
   core::ProgressCallback progress = {};
 };
@@ -45,6 +47,7 @@ class CpuRunner : public Runner {
   const std::optional<HeadGroups>& rounded_head() const { return rounded_head_; }
   Sequence new_sequence() override;
   std::vector<float> forward(std::span<const TokenRun> runs) override;
+  std::vector<float> hidden_states(std::span<const TokenRun> runs) override;
 
   /// Bytes of weights read for one token, head included.
   int64_t bytes_per_token() const;
@@ -80,11 +83,15 @@ class CpuRunner : public Runner {
     int64_t tokens = 0;
   };
 
-  void pack_head();
+  void pack_head(core::ThreadPool& pool);
   /// Puts a sequence into the rotary regime of its coming length; what it holds in the other is computed again.
   void choose_regime(const TokenRun& run);
-  /// Appends runs and returns their wanted hidden states.
+  /// Checks and appends runs, and returns their wanted hidden states as the last layer leaves them.
+  std::vector<float> append_all(std::span<const TokenRun> runs);
+  /// The same for runs that are right, in their rotary regimes.
   std::vector<float> run_layers(std::span<const TokenRun> runs);
+  /// The final norm of hidden states [tokens, hidden_size].
+  std::vector<float> normalize(const float* hidden, int64_t tokens) const;
   /// Adds what fits of a run, from token `done` on, and returns how many tokens that was.
   int64_t append(Batch& batch, const TokenRun& run, int64_t done);
   /// Runs the layers, appends the wanted hidden states and empties the batch.

@@ -35,6 +35,10 @@ class Runner {
   /// vocab_size, in the order of runs and tokens. A token outside the vocabulary is invalid_input. When it throws,
   /// sequences keep their old length.
   virtual std::vector<float> forward(std::span<const TokenRun> runs) = 0;
+
+  /// The same, but returns what wanted logits are computed from: hidden states behind the final norm, rows of
+  /// hidden_size. Runners that do not override it throw unsupported.
+  virtual std::vector<float> hidden_states(std::span<const TokenRun> runs);
 };
 
 }  // namespace salient::runner

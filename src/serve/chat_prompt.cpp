@@ -56,9 +56,9 @@ std::vector<Message> in_words(const std::vector<Message>& messages, const std::s
 }  // namespace
 
 std::string render_chat(const text::ChatTemplate& chat_template, const std::vector<text::Message>& messages,
-                        const std::string& tools) {
-  if (chat_template.mentions("tools")) return chat_template.render(messages, true, tools);
-  return chat_template.render(in_words(messages, tools), true);
+                        const std::string& tools, bool add_generation_prompt) {
+  if (chat_template.mentions("tools")) return chat_template.render(messages, add_generation_prompt, tools);
+  return chat_template.render(in_words(messages, tools), add_generation_prompt);
 }
 
 bool begins_thought(const std::string& prompt) {

@@ -6,6 +6,7 @@
 
 #include "serve/failure.h"
 #include "serve/field_reader.h"
+#include "serve/message_fields.h"
 #include "serve/ordered_body.h"
 #include "serve/reply_format.h"
 #include "serve/sampling_fields.h"
@@ -44,21 +45,6 @@ void read_common(FieldReader& fields, OrderedBody& body, CompletionRequest& requ
                  "verbosity", "prompt_cache_retention"});
 }
 
-/// A text, or the texts of a list of parts.
-std::string read_content(const nlohmann::json& content, const std::string& where) {
-  if (content.is_null()) return {};
-  if (content.is_string()) return content.get<std::string>();
-  if (!content.is_array()) throw Refusal(400, where + " is not a text or a list of parts", where);
-  std::string text;
-  for (const nlohmann::json& part : content) {
-    const bool is_text = part.is_object() && part.value("type", nlohmann::json()) == "text" && part.contains("text") &&
-                         part["text"].is_string();
-    if (!is_text) throw Refusal(400, where + " has a part that is not a text, and only texts are understood", where);
-    text += part["text"].get<std::string>();
-  }
-  return text;
-}
-
 }  // namespace
 
 nlohmann::json parse_body(const std::string& body) {
@@ -76,31 +62,6 @@ nlohmann::json parse_body(const std::string& body) {
   } catch (const nlohmann::json::exception&) {
     throw Refusal(400, "the body has a number that is out of range");
   }
-}
-
-std::vector<text::Message> read_messages(const nlohmann::json& messages) {
-  if (!messages.is_array() || messages.empty()) {
-    throw Refusal(400, "messages is not a list of at least one message", "messages");
-  }
-  std::vector<text::Message> result;
-  for (size_t i = 0; i < messages.size(); ++i) {
-    const std::string where = fmt::format("messages[{}]", i);
-    FieldReader fields(messages[i], where + ".");
-    std::string role = fields.require("role").is_string() ? fields.text("role") : std::string();
-    if (role == "developer") role = "system";
-    if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
-      fields.fail("role", "\"system\", \"developer\", \"user\", \"assistant\" or \"tool\"");
-    }
-    std::string content = read_content(fields.get("content"), where + ".content");
-    fields.ignore({"name", "refusal", "annotations", "reasoning_content", "audio", "function_call"});
-    std::vector<text::ToolCall> calls;
-    if (fields.has("tool_calls")) calls = read_tool_calls(fields.get("tool_calls"), where);
-    if (!calls.empty() && role != "assistant") fields.fail("tool_calls", "them only from the assistant");
-    std::string call_id = fields.text("tool_call_id");
-    fields.finish();
-    result.push_back({std::move(role), std::move(content), std::move(calls), std::move(call_id)});
-  }
-  return result;
 }
 
 CompletionRequest read_chat_request(const nlohmann::json& body, const RequestDefaults& defaults,
@@ -131,24 +92,7 @@ CompletionRequest read_text_request(const nlohmann::json& body, const RequestDef
   CompletionRequest request;
   request.sampling = defaults.sampling;
   FieldReader fields(body);
-  const nlohmann::json& prompt = fields.require("prompt");
-  if (are_token_ids(prompt)) {
-    request.prompts.emplace_back(prompt.get<std::vector<int32_t>>());
-  } else if (prompt.is_string()) {
-    request.prompts.emplace_back(prompt.get<std::string>());
-  } else {
-    constexpr const char* kExpected = "a text, a list of token ids, or a list of at most 64 of either";
-    if (!prompt.is_array() || prompt.empty() || prompt.size() > kMostPrompts) fields.fail("prompt", kExpected);
-    for (const nlohmann::json& item : prompt) {
-      if (item.is_string()) {
-        request.prompts.emplace_back(item.get<std::string>());
-      } else if (are_token_ids(item)) {
-        request.prompts.emplace_back(item.get<std::vector<int32_t>>());
-      } else {
-        fields.fail("prompt", kExpected);
-      }
-    }
-  }
+  request.prompts = read_prompts(fields, "prompt", kMostPrompts);
   OrderedBody in_order(body, text);
   read_common(fields, in_order, request);
   if (const auto& tools = fields.get("tools"); !tools.is_null() && !tools.empty()) {

@@ -4,11 +4,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "generate/logit_changes.h"
 #include "generate/sampler.h"
+#include "serve/prompt_fields.h"
 #include "serve/tools_request.h"
 #include "text/chat_template.h"
 #include "text/grammar.h"
@@ -32,10 +32,10 @@ struct CompletionRequest {
 
   std::optional<text::GrammarText> grammar;  ///< what the reply must follow
 
-  /// Conversation, or prompts: texts or token ids.
+  /// A conversation, or prompts.
   std::vector<text::Message> messages;
   ToolsRequest tools;
-  std::vector<std::variant<std::string, std::vector<int32_t>>> prompts;
+  std::vector<Prompt> prompts;
   bool is_chat() const { return !messages.empty(); }
 };
 
@@ -56,8 +56,5 @@ CompletionRequest read_chat_request(const nlohmann::json& body, const RequestDef
 /// Reads the body of /v1/completions.
 CompletionRequest read_text_request(const nlohmann::json& body, const RequestDefaults& defaults,
                                     const std::string& text = {});
-
-/// Reads "messages", as /apply-template has them too.
-std::vector<text::Message> read_messages(const nlohmann::json& messages);
 
 }  // namespace salient::serve

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 #include "serve/failure.h"
@@ -52,37 +53,57 @@ Engine::Loading Engine::load(size_t model, std::function<void()> ready) {
   if (slot.loaded) return slot.loading;
   slot.waiting.push_back(std::move(ready));
   if (!slot.loading.valid()) {
-    auto promise = std::make_shared<std::promise<std::shared_ptr<ServedModel>>>();
-    slot.loading = promise->get_future().share();
-    tasks_.push_back([this, model, promise] { load_now(model, std::move(*promise)); });
+    const Wanted wanted{model, std::make_shared<std::promise<std::shared_ptr<ServedModel>>>()};
+    slot.loading = wanted.promise->get_future().share();
+    tasks_.push_back([this, wanted] {
+      wanted_.push_back(wanted);
+      load_next();
+    });
     wake_.notify_all();
   }
   return slot.loading;
 }
 
-void Engine::load_now(size_t model, std::promise<std::shared_ptr<ServedModel>> promise) {
+/// Begins to load the model that has been wanted longest, unless another is being loaded.
+void Engine::load_next() {
+  if (is_loading_ || wanted_.empty()) return;
+  is_loading_ = true;
   unload_idle();
-  std::shared_ptr<ServedModel> loaded;
-  std::exception_ptr failure;
-  try {
-    loaded = std::make_shared<ServedModel>(entries_[model].path, pool_, options_.model);
-  } catch (...) {
-    failure = std::current_exception();
-  }
+  const Wanted wanted = wanted_.front();
+  wanted_.pop_front();
+  loader_ = std::jthread([this, wanted] {
+    std::shared_ptr<ServedModel> loaded;
+    std::exception_ptr failure;
+    try {
+      core::ThreadPool packing_pool(options_.threads);
+      loaded = std::make_shared<ServedModel>(entries_[wanted.model].path, pool_, packing_pool, options_.model);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    post(
+        [this, wanted, loaded = std::move(loaded), failure]() mutable { take_in(wanted, std::move(loaded), failure); });
+  });
+}
+
+/// Gives a model, or what kept it from being loaded, to those who wait for it.
+void Engine::take_in(const Wanted& wanted, std::shared_ptr<ServedModel> loaded, const std::exception_ptr& failure) {
   std::vector<std::function<void()>> waiting;
   {
     const std::lock_guard lock(mutex_);
-    Slot& slot = slots_[model];
+    Slot& slot = slots_[wanted.model];
     slot.loaded = loaded;
+    if (loaded) slot.load.status = loaded->scheduler.status();
     waiting = std::exchange(slot.waiting, {});
     if (failure) slot.loading = {};  // who asks next tries again
   }
   if (failure) {
-    promise.set_exception(failure);
+    wanted.promise->set_exception(failure);
   } else {
-    promise.set_value(std::move(loaded));
+    wanted.promise->set_value(std::move(loaded));
   }
   for (const auto& ready : waiting) ready();
+  is_loading_ = false;
+  load_next();
 }
 
 /// Makes room for one more model. One with replies in work stays, and then there are more in memory than wanted.
@@ -139,8 +160,9 @@ void Engine::submit(const std::shared_ptr<ServedModel>& model, std::vector<gener
   }
   for (generate::ReplyRequest& request : requests) request.on_update = measure(std::move(request.on_update));
   auto shared = std::make_shared<std::vector<generate::ReplyRequest>>(std::move(requests));
-  post([model, shared] {
+  post([this, model, shared] {
     for (generate::ReplyRequest& request : *shared) model->scheduler.submit(std::move(request));
+    working_.insert(model);
   });
 }
 
@@ -164,20 +186,24 @@ void Engine::run(const std::stop_token& stop) {
   }
 }
 
-/// One step of every model that has something to do; false when none has.
+/// One step of every model that has something to do; false when none has. A model that had to make room for another
+/// after it was given to somebody ends what it was asked all the same.
 bool Engine::step() {
-  bool worked = false;
-  for (Slot& slot : slots_) {
-    // Only this thread changes it.
-    const std::shared_ptr<ServedModel> model = slot.loaded;
-    if (!model) continue;
-    const bool stepped = model->scheduler.step();
-    worked |= stepped;
-    const std::lock_guard lock(mutex_);
-    slot.load.status = model->scheduler.status();
-    if (stepped) slot.load.weight_bytes += static_cast<uint64_t>(model->runner.bytes_per_token());
+  for (auto place = working_.begin(); place != working_.end();) {
+    ServedModel& model = **place;
+    const bool stepped = model.scheduler.step();
+    {
+      const std::lock_guard lock(mutex_);
+      const auto slot =
+          std::find_if(slots_.begin(), slots_.end(), [&](const Slot& one) { return one.loaded == *place; });
+      if (slot != slots_.end()) {
+        slot->load.status = model.scheduler.status();
+        if (stepped) slot->load.weight_bytes += static_cast<uint64_t>(model.runner.bytes_per_token());
+      }
+    }
+    place = stepped ? std::next(place) : working_.erase(place);
   }
-  return worked;
+  return !working_.empty();
 }
 
 std::string Engine::metrics_text() const {

@@ -3,11 +3,14 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,8 +34,8 @@ struct EngineOptions {
   int64_t most_loaded = 1;  ///< models in memory; for one more, the one that has been idle longest goes
 };
 
-/// The one thread that owns the models: it loads them when they are first asked for and steps their schedulers. All
-/// functions may be called from any thread.
+/// The one thread that owns the models and steps their schedulers. A model is loaded when it is first asked for, by a
+/// thread of its own, one model at a time, so that others go on meanwhile. All functions may be called from any thread.
 class Engine {
  public:
   using Loading = std::shared_future<std::shared_ptr<ServedModel>>;
@@ -73,8 +76,14 @@ class Engine {
     int64_t last_use = 0;
     ModelLoad load;
   };
+  /// A model that is asked for and not in memory.
+  struct Wanted {
+    size_t model;
+    std::shared_ptr<std::promise<std::shared_ptr<ServedModel>>> promise;
+  };
   void run(const std::stop_token& stop);
-  void load_now(size_t model, std::promise<std::shared_ptr<ServedModel>> promise);
+  void load_next();
+  void take_in(const Wanted& wanted, std::shared_ptr<ServedModel> loaded, const std::exception_ptr& failure);
   void unload_idle();
   bool step();
   void post(std::function<void()> task);
@@ -91,6 +100,11 @@ class Engine {
   std::vector<std::function<void()>> tasks_;
   std::vector<Slot> slots_;
   int64_t uses_ = 0;
+  // Of the engine's thread alone: models to load, whether one is being loaded, and those with replies in work.
+  std::deque<Wanted> wanted_;
+  bool is_loading_ = false;
+  std::set<std::shared_ptr<ServedModel>> working_;
+  std::jthread loader_;
   std::jthread thread_;  ///< last: it uses all the others
 };
 

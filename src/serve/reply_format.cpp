@@ -11,6 +11,10 @@ text::GrammarText json_schema(const nlohmann::ordered_json& schema) {
   return {"json_schema", schema.is_string() ? schema.get<std::string>() : schema.dump()};
 }
 
+text::GrammarText any_object() {
+  return {"json_schema", R"({"type": "object"})"};
+}
+
 std::optional<text::GrammarText> read_response_format(FieldReader& fields, OrderedBody& body) {
   const nlohmann::json& format = fields.get("response_format");
   if (format.is_null()) return std::nullopt;
@@ -25,8 +29,7 @@ std::optional<text::GrammarText> read_response_format(FieldReader& fields, Order
     named.finish();
     grammar = json_schema(body.at("/response_format/json_schema/schema"));
   } else if (type == "json_object") {
-    grammar = parts.has("schema") ? json_schema(body.at("/response_format/schema"))
-                                  : text::GrammarText{"json_schema", R"({"type": "object"})"};
+    grammar = parts.has("schema") ? json_schema(body.at("/response_format/schema")) : any_object();
   } else if (type != "text") {
     fields.fail("response_format", "one whose type is \"text\", \"json_object\" or \"json_schema\"");
   }
@@ -63,6 +66,29 @@ std::optional<text::GrammarText> read_reply_format(FieldReader& fields, OrderedB
   const std::string regex = fields.text("guided_regex");
   if (!regex.empty()) take("guided_regex", text::GrammarText{"regex", regex});
   take("guided_choice", read_choice(fields));
+  return grammar;
+}
+
+std::optional<text::GrammarText> read_text_format(FieldReader& fields, OrderedBody& body) {
+  if (!fields.has("text")) return std::nullopt;
+  FieldReader text(fields.get("text"), "text.");
+  text.ignore({"verbosity"});
+  std::optional<text::GrammarText> grammar;
+  if (text.has("format")) {
+    FieldReader format(text.get("format"), "text.format.");
+    const std::string type = format.text("type");
+    if (type == "json_schema") {
+      format.require("schema");
+      format.ignore({"name", "description", "strict"});
+      grammar = json_schema(body.at("/text/format/schema"));
+    } else if (type == "json_object") {
+      grammar = any_object();
+    } else if (type != "text") {
+      text.fail("format", "one whose type is \"text\", \"json_object\" or \"json_schema\"");
+    }
+    format.finish();
+  }
+  text.finish();
   return grammar;
 }
 

@@ -13,4 +13,7 @@ namespace salient::serve {
 /// looked at here.
 std::optional<text::GrammarText> read_reply_format(FieldReader& fields, OrderedBody& body);
 
+/// Reads "text", in which responses say the same: a format of the type "text", "json_object" or "json_schema".
+std::optional<text::GrammarText> read_text_format(FieldReader& fields, OrderedBody& body);
+
 }  // namespace salient::serve

@@ -5,9 +5,14 @@
 #include <utility>
 
 #include "serve/answer_json.h"
+#include "serve/chat_prompt.h"
 #include "serve/completion_exchange.h"
+#include "serve/embedding_exchange.h"
 #include "serve/failure.h"
 #include "serve/field_reader.h"
+#include "serve/message_fields.h"
+#include "serve/ordered_body.h"
+#include "serve/response_exchange.h"
 
 namespace salient::serve {
 
@@ -35,6 +40,8 @@ const std::vector<Routes::Route>& Routes::table() {
   static const std::vector<Route> routes = {
       {"POST", "/v1/chat/completions", &Routes::chat_completions},
       {"POST", "/v1/completions", &Routes::completions},
+      {"POST", "/v1/responses", &Routes::responses},
+      {"POST", "/v1/embeddings", &Routes::embeddings},
       {"GET", "/v1/models", &Routes::list_models},
       {"POST", "/tokenize", &Routes::tokenize},
       {"POST", "/detokenize", &Routes::detokenize},
@@ -83,6 +90,20 @@ Answer Routes::completions(const HttpRequest& request) {
   const size_t model = engine_.find(asked.model);
   const std::string client = client_of(request, asked.user);
   return std::make_unique<CompletionExchange>(engine_, model, std::move(asked), client);
+}
+
+Answer Routes::responses(const HttpRequest& request) {
+  ResponseRequest asked = read_response_request(parse_body(request.body), defaults_, request.body);
+  const size_t model = engine_.find(asked.completion.model);
+  const std::string client = client_of(request, asked.completion.user);
+  return std::make_unique<ResponseExchange>(engine_, model, std::move(asked), client);
+}
+
+Answer Routes::embeddings(const HttpRequest& request) {
+  EmbeddingRequest asked = read_embedding_request(parse_body(request.body));
+  const size_t model = engine_.find(asked.model);
+  const std::string client = client_of(request, asked.user);
+  return std::make_unique<EmbeddingExchange>(engine_, model, std::move(asked), client);
 }
 
 nlohmann::json Routes::describe(size_t model) const {
@@ -146,12 +167,14 @@ Answer Routes::apply_template(const HttpRequest& request) {
   const nlohmann::json body = parse_body(request.body);
   FieldReader fields(body);
   const std::vector<text::Message> messages = read_messages(fields.require("messages"));
+  OrderedBody in_order(body, request.body);
+  const ToolsRequest tools = read_tools(fields, in_order);
   const bool add_prompt = fields.flag("add_generation_prompt", true);
   const std::string model = fields.text("model");
   fields.finish();
   return with_model(model, [=](ServedModel& loaded) {
     if (!loaded.chat_template) throw Refusal(400, "the model has no chat template", "model");
-    return json_answer({{"prompt", loaded.chat_template->render(messages, add_prompt)}});
+    return json_answer({{"prompt", render_chat(*loaded.chat_template, messages, tools.json, add_prompt)}});
   });
 }
 

@@ -32,6 +32,8 @@ class Routes {
   Answer dispatch(const HttpRequest& request);
   Answer chat_completions(const HttpRequest& request);
   Answer completions(const HttpRequest& request);
+  Answer responses(const HttpRequest& request);
+  Answer embeddings(const HttpRequest& request);
   Answer list_models(const HttpRequest& request);
   Answer one_model(const HttpRequest& request);
   Answer tokenize(const HttpRequest& request);

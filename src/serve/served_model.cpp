@@ -22,6 +22,12 @@ std::optional<text::ChatTemplate> open_template(const checkpoint::Checkpoint& ch
   }
 }
 
+runner::CpuRunnerOptions runner_options(const ModelOptions& options, core::ThreadPool& packing_pool) {
+  runner::CpuRunnerOptions result = options.runner;
+  result.packing_pool = &packing_pool;
+  return result;
+}
+
 generate::SchedulerOptions scheduler_options(runner::CpuRunner& runner, const ModelOptions& options) {
   generate::SchedulerOptions result{.context = options.context, .most_running = options.parallel};
   const int64_t page_tokens = runner.new_sequence().pool()->page_tokens();
@@ -40,11 +46,12 @@ generate::SchedulerOptions scheduler_options(runner::CpuRunner& runner, const Mo
 
 }  // namespace
 
-ServedModel::ServedModel(const std::filesystem::path& path, core::ThreadPool& pool, const ModelOptions& options)
+ServedModel::ServedModel(const std::filesystem::path& path, core::ThreadPool& pool, core::ThreadPool& packing_pool,
+                         const ModelOptions& options)
     : decoder(open_decoder(path)),
       tokenizer(decoder->checkpoint().tokenizer_json, decoder->checkpoint().path.string()),
       chat_template(open_template(decoder->checkpoint())),
-      runner(decoder, pool, options.runner),
+      runner(decoder, pool, runner_options(options, packing_pool)),
       grammars(decoder->checkpoint().tokenizer_json, runner.spec().vocab_size, decoder->checkpoint().path.string()),
       scheduler(runner, tokenizer, pool, scheduler_options(runner, options)) {}
 

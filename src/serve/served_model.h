@@ -29,8 +29,10 @@ struct ModelOptions {
 
 /// A model in memory. The engine's thread steps the scheduler; all the rest may be used from any thread.
 struct ServedModel {
-  /// Throws Error when the model cannot be opened.
-  ServedModel(const std::filesystem::path& path, core::ThreadPool& pool, const ModelOptions& options);
+  /// `pool` is for its replies, `packing_pool` for this constructor alone. Throws Error when the model cannot be
+  /// opened.
+  ServedModel(const std::filesystem::path& path, core::ThreadPool& pool, core::ThreadPool& packing_pool,
+              const ModelOptions& options);
 
   std::shared_ptr<const model::Decoder> decoder;
   text::Tokenizer tokenizer;

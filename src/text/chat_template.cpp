@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "core/error.h"
 #include "rust/rust_text.h"
@@ -18,14 +19,14 @@ std::string text_of(const nlohmann::json& object, const char* field) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-/// The template's source: a string, or the one named "default" of a list.
-std::string find_source(const nlohmann::json& config) {
+/// The template's source: a string, or the one of this name of a list.
+std::string find_source(const nlohmann::json& config, const char* name) {
   if (!config.is_object() || !config.contains("chat_template")) return {};
   const nlohmann::json& value = config["chat_template"];
   if (value.is_string()) return value.get<std::string>();
   if (!value.is_array()) return {};
   for (const nlohmann::json& entry : value) {
-    if (entry.is_object() && text_of(entry, "name") == "default") return text_of(entry, "template");
+    if (entry.is_object() && text_of(entry, "name") == name) return text_of(entry, "template");
   }
   return {};
 }
@@ -58,14 +59,15 @@ ordered_json arguments_of(const ToolCall& call) {
 }
 
 ChatTemplate::ChatTemplate(const nlohmann::json& tokenizer_config, const std::string& origin)
-    : origin_(origin), source_(find_source(tokenizer_config)) {
+    : origin_(origin),
+      source_(find_source(tokenizer_config, "default")),
+      tool_source_(find_source(tokenizer_config, "tool_use")) {
   if (source_.empty()) {
     core::fail(core::ErrorKind::kUnsupported, "{}: has no chat template, so it is not a chat model", origin_);
   }
-  salient_text error{};
-  if (!salient_template_check(source_.data(), source_.size(), &error)) {
-    core::fail(core::ErrorKind::kInvalidInput, "{}: chat_template does not parse: {}", origin_, rust::take(error));
-  }
+  if (tool_source_.empty()) tool_source_ = source_;
+  check(source_);
+  if (tool_source_ != source_) check(tool_source_);
   ordered_json variables = ordered_json::object();
   for (const auto& [name, value] : tokenizer_config.items()) {
     if (!name.ends_with("_token")) continue;
@@ -77,30 +79,37 @@ ChatTemplate::ChatTemplate(const nlohmann::json& tokenizer_config, const std::st
   variables_json_ = variables.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
+void ChatTemplate::check(const std::string& source) const {
+  salient_text error{};
+  if (!salient_template_check(source.data(), source.size(), &error)) {
+    core::fail(core::ErrorKind::kInvalidInput, "{}: chat_template does not parse: {}", origin_, rust::take(error));
+  }
+}
+
 std::string ChatTemplate::render(const std::vector<Message>& messages, bool add_generation_prompt,
                                  std::string_view tools) const {
   ordered_json context = ordered_json::parse(variables_json_);
   context["messages"] = ordered_json::array();
   for (const Message& message : messages) context["messages"].push_back(to_json(message));
-  if (!tools.empty()) context["tools"] = parse_array("tools", tools);
-  context["add_generation_prompt"] = add_generation_prompt;
-  return render_context(context.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+  return render_context(std::move(context), tools, add_generation_prompt);
 }
 
 std::string ChatTemplate::render_json(std::string_view messages, std::string_view tools,
                                       bool add_generation_prompt) const {
   ordered_json context = ordered_json::parse(variables_json_);
   context["messages"] = parse_array("messages", messages);
-  if (!tools.empty()) context["tools"] = parse_array("tools", tools);
-  context["add_generation_prompt"] = add_generation_prompt;
-  return render_context(context.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+  return render_context(std::move(context), tools, add_generation_prompt);
 }
 
-std::string ChatTemplate::render_context(const std::string& context_json) const {
+std::string ChatTemplate::render_context(ordered_json context, std::string_view tools,
+                                         bool add_generation_prompt) const {
+  if (!tools.empty()) context["tools"] = parse_array("tools", tools);
+  context["add_generation_prompt"] = add_generation_prompt;
+  const std::string json = context.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  const std::string& source = tools.empty() ? source_ : tool_source_;
   salient_text text{};
   salient_text error{};
-  if (!salient_template_render(source_.data(), source_.size(), context_json.data(), context_json.size(), &text,
-                               &error)) {
+  if (!salient_template_render(source.data(), source.size(), json.data(), json.size(), &text, &error)) {
     core::fail(core::ErrorKind::kInvalidInput, "{}: the chat template refused the conversation: {}", origin_,
                rust::take(error));
   }

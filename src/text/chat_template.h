@@ -32,7 +32,8 @@ struct Message {
 class ChatTemplate {
  public:
   /// From the fields of tokenizer_config.json: `chat_template` (a string, or a list of {name, template}, of which
-  /// "default" is taken) and the *_token entries (a string, or an object with "content").
+  /// "default" is taken, and "tool_use" where there are tools) and the *_token entries (a string, or an object with
+  /// "content").
   /// `origin` is what errors call the source. Throws unsupported when there is no template, invalid_input when it
   /// does not parse.
   ChatTemplate(const nlohmann::json& tokenizer_config, const std::string& origin);
@@ -45,14 +46,16 @@ class ChatTemplate {
   /// Throws invalid_input when a text is no such array.
   std::string render_json(std::string_view messages, std::string_view tools, bool add_generation_prompt) const;
 
-  /// Whether the template has this text in it.
-  bool mentions(std::string_view text) const { return source_.find(text) != std::string::npos; }
+  /// Whether the template of conversations with tools has this text in it.
+  bool mentions(std::string_view text) const { return tool_source_.find(text) != std::string::npos; }
 
  private:
-  std::string render_context(const std::string& context_json) const;
+  void check(const std::string& source) const;
+  std::string render_context(nlohmann::ordered_json context, std::string_view tools, bool add_generation_prompt) const;
 
   std::string origin_;
   std::string source_;
+  std::string tool_source_;     ///< where there are tools; often the same
   std::string variables_json_;  ///< those that are the same in every conversation
 };
 

@@ -88,6 +88,37 @@ TEST_F(SchedulerTest, WritesWhatAGeneratorWritesAlone) {
   }
 }
 
+TEST_F(SchedulerTest, AnEmbeddingIsTheMeanOfHiddenStates) {
+  const Ids prompt = text_of(150, 3);
+  runner::Sequence sequence = runner_->new_sequence();
+  const runner::TokenRun run{prompt, &sequence, runner::Wanted::kAllLogits};
+  const std::vector<float> rows = runner_->hidden_states(std::span(&run, 1));
+  const size_t size = rows.size() / prompt.size();
+  std::vector<double> sums(size);
+  for (size_t i = 0; i < rows.size(); ++i) sums[i % size] += rows[i];
+  sequence.truncate(0);
+
+  // Beside a reply; the second time it takes so many steps that the reply needs its pages.
+  for (const int64_t step : {24, 1}) {
+    Scheduler scheduler(*runner_, tokenizer_, runner_->pool(), {.most_pages = 6, .most_step_prompt = step});
+    Seen reply;
+    Seen embedding;
+    scheduler.submit(request(text_of(60, 4), reply, 250));
+    ReplyRequest asked = request(prompt, embedding, 0);
+    asked.wants_embedding = true;
+    scheduler.submit(asked);
+    run_all(scheduler);
+    EXPECT_EQ(reply.reply->ids, lone_reply(text_of(60, 4), 250).ids);
+    ASSERT_TRUE(embedding.reply);
+    ASSERT_EQ(embedding.reply->embedding.size(), size);
+    for (size_t i = 0; i < size; ++i) {
+      EXPECT_EQ(embedding.reply->embedding[i], static_cast<float>(sums[i] / 150)) << i;
+    }
+    EXPECT_EQ(embedding.reply->ids.size(), 0u);
+    EXPECT_EQ(scheduler.status().preemptions > 0, step == 1);
+  }
+}
+
 TEST_F(SchedulerTest, ChangesLogitsAsAGeneratorDoes) {
   SamplingOptions penalized = kFree;
   penalized.repetition_penalty = 1.3f;

@@ -234,6 +234,11 @@ class ApiTest(program.ProgramTest):
                                 text=True, capture_output=True, env=program.environment(PYTHONPATH=str(PACKAGE)))
         self.assertEqual(json.loads(result.stdout), salient.inspect(self.path))
 
+    def test_devices_are_those_of_the_program(self):
+        (cpu,) = salient.devices(threads=2)
+        self.assertEqual(json.loads(program.run("devices", "--threads", "2", "--json").stdout), [cpu])
+        self.assertEqual((cpu["device"], cpu["threads"], cpu["kernels"]), ("cpu", 2, salient.active_kernel_name()))
+
     def test_the_module_has_types(self):
         stubs = (PACKAGE / "salient" / "_salient.pyi").read_text()
         for words in ("class Generator", "def append_tokens", "def quantize", "-> Annotated[NDArray[numpy.int32]"):

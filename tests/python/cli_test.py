@@ -2,12 +2,9 @@
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
-import time
 
 import program
 import tiny_model
@@ -420,99 +417,6 @@ class InterruptionTest(program.ProgramTest):
         output = self.folder / "killed"
         self.assertEqual(self.interrupt(output, signal.SIGKILL).returncode, -signal.SIGKILL)
         self.resume_and_compare(output)
-
-
-class Terminal:
-    """A chat in a terminal of its own."""
-
-    def __init__(self, *arguments):
-        self.process, self.screen = pty.fork()
-        if self.process == 0:
-            os.execve(program.PROGRAM, [str(program.PROGRAM), "chat", *map(str, arguments)], program.environment())
-        self.text = ""
-
-    def type(self, text):
-        self.text = ""
-        os.write(self.screen, text.encode())
-
-    def read(self, seconds=0.1):
-        if not select.select([self.screen], [], [], seconds)[0]:
-            return
-        try:
-            self.text += os.read(self.screen, 65536).decode(errors="replace")
-        except OSError:  # the other side is closed
-            time.sleep(seconds)
-
-    def wait_for(self, pattern, seconds=60):
-        end = time.monotonic() + seconds
-        while not re.search(pattern, self.text):
-            if time.monotonic() > end:
-                raise AssertionError(f"{pattern} did not come; there is: {self.text!r}")
-            self.read()
-        return re.search(pattern, self.text)
-
-    def end(self, seconds=30):
-        """The exit code; negative is a signal."""
-        limit = time.monotonic() + seconds
-        while time.monotonic() < limit:
-            pid, status = os.waitpid(self.process, os.WNOHANG)
-            if pid:
-                os.close(self.screen)
-                return os.waitstatus_to_exitcode(status)
-            self.read()
-        os.kill(self.process, signal.SIGKILL)
-        os.waitpid(self.process, 0)
-        raise AssertionError(f"the program did not end; there is: {self.text!r}")
-
-
-class ChatTest(program.ProgramTest):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        # No token ends its replies, and its context takes far longer to fill than any test waits.
-        cls.model = tiny_model.write_model(cls.folder / "model", max_position_embeddings=1000000)
-
-    def test_a_reply_streams_until_ctrl_c_and_the_chat_goes_on(self):
-        terminal = Terminal(self.model)
-        terminal.wait_for("\n> $")
-        for message in ("hello", "again"):
-            terminal.type(message + "\n")
-            terminal.wait_for(r"\n[a-z ]{50}")
-            terminal.type("\x03")
-            terminal.wait_for(r"; cancelled\]\r\n\r\n> $")
-        terminal.type("\x04")
-        self.assertEqual(terminal.end(), 0)
-
-    def test_reset_forgets_and_ctrl_d_ends(self):
-        terminal = Terminal(self.model, "--max-tokens", "8")
-        turn = r"\[8 tokens, .* prompt (\d+) tokens, (\d+) of them known, .*length\]\r\n\r\n> $"
-        terminal.wait_for("\n> $")
-        terminal.type("one\n")
-        first = terminal.wait_for(turn)
-        self.assertEqual(first.groups(), (str(len("user: one\nassistant:")), "0"))
-        terminal.type("two\n")
-        second = terminal.wait_for(turn)
-        # The template puts the reply behind "assistant: ", with a space the first prompt did not have.
-        self.assertEqual(int(second[1]), len("user: one\nassistant: 12345678\nuser: two\nassistant:"))
-        self.assertGreaterEqual(int(second[2]), len("user: one\nassistant:"))
-        terminal.type("/reset\n")
-        terminal.wait_for("> $")
-        terminal.type("one\n")
-        self.assertEqual(terminal.wait_for(turn)[1], first[1])
-        terminal.type("\x04")
-        self.assertEqual(terminal.end(), 0)
-
-    def test_a_conversation_that_outgrows_the_context_loses_the_turn_only(self):
-        result = self.run_well("chat", self.model, "--context", "40", "--max-tokens", "4",
-                               input="one\n" + "long " * 10 + "\n/reset\ntwo\n/exit\nnever\n")
-        self.assertRegex(result.stderr, r"salient: the prompt has \d+ tokens, but the context holds 40")
-        self.assertEqual(result.stderr.count("[4 tokens"), 2)
-
-    def test_ctrl_c_where_nothing_is_written_ends_the_program(self):
-        terminal = Terminal(self.model)
-        terminal.wait_for("\n> $")
-        terminal.type("\x03")
-        self.assertEqual(terminal.end(), -signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ _cache = tempfile.TemporaryDirectory()
 
 def environment(**changes):
     """This process's environment without settings of the program and of the hub, with no way to the network and without
-    conversations that are kept."""
+    conversations and typed lines that are kept."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SALIENT_", "HF_", "HUGGING"))}
     nowhere = "http://127.0.0.1:9"
     return {**kept, "SALIENT_CACHE": _cache.name, "HF_HOME": _cache.name, "HF_ENDPOINT": nowhere,
-            "SALIENT_TEXT_ENDPOINT": nowhere, "SALIENT_STORE": "off", **changes}
+            "SALIENT_TEXT_ENDPOINT": nowhere, "SALIENT_STORE": "off", "SALIENT_HISTORY": "off", **changes}
 
 
 def run(*arguments, env=None, **options):

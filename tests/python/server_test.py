@@ -440,6 +440,28 @@ class SettingsTest(program.ProgramTest):
             self.assertEqual(server.ask("/apply-template", {"messages": MESSAGES})["prompt"],
                              "user: Say something.\nassistant:")
 
+    def test_templates_and_tools(self):
+        tools = [{"type": "function", "function": {"name": "stop", "parameters": {"type": "object"}}}]
+        listed = tiny_model.write_model(self.folder / "listed")
+        named = [{"name": "default", "template": tiny_model.CHAT_TEMPLATE},
+                 {"name": "tool_use", "template": "{{ tools[0].function.name }} <tool_call> {{ messages[0].content }}"}]
+        (listed / "tokenizer_config.json").write_text(json.dumps({"chat_template": named}))
+        with Server(self.model, listed, "--kv-memory", "0.1") as server:
+            def prompt(model, **fields):
+                return server.ask("/apply-template", {"model": model, "messages": MESSAGES, **fields})["prompt"]
+
+            plain = "user: Say something.\nassistant:"
+            self.assertEqual(prompt("listed"), plain)
+            self.assertEqual(prompt("listed", tools=tools), "stop <tool_call> Say something.")
+            self.assertEqual(prompt("listed", tools=tools, tool_choice="none"), plain)
+            # A template that knows of no tools has them in words, where the reply to a chat finds them too.
+            described = prompt("tiny", tools=tools)
+            self.assertIn('"name":"stop"', described.replace(" ", ""))
+            self.assertTrue(described.endswith(plain))
+            for model in ("listed", "tiny"):
+                chat = server.ask("/v1/chat/completions", {"model": model, "messages": MESSAGES, "tools": tools, **GREEDY})
+                self.assertEqual(chat["usage"]["prompt_tokens"], len(prompt(model, tools=tools)), model)
+            self.assertEqual(server.refused("/apply-template", {"messages": MESSAGES, "tools": [{}]})[0], 400)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,28 @@ TEST_P(CpuRunnerTest, LogitsAreTheSameBitsHoweverThePromptIsCut) {
   EXPECT_EQ(whole, logits_in_pieces(runner, {63, 1, 64, 7}));
 }
 
+/// The head as the checkpoint has it, on hidden states, gives the logits.
+TEST_P(CpuRunnerTest, LogitsComeFromHiddenStates) {
+  core::ThreadPool pool(2);
+  CpuRunner runner(decoder_, pool, {.kv_dtype = GetParam()});
+  Sequence sequence = runner.new_sequence();
+  Sequence other = runner.new_sequence();
+  const TokenRun all{tokens_, &sequence, Wanted::kAllLogits};
+  const std::vector<float> hidden = runner.hidden_states(std::span(&all, 1));
+  const TokenRun last{tokens_, &other, Wanted::kLastLogits};
+  const std::vector<float> logits = runner.forward(std::span(&last, 1));
+  const int64_t size = runner.spec().hidden_size;
+  ASSERT_EQ(std::ssize(hidden), std::ssize(tokens_) * size);
+  EXPECT_EQ(sequence.length(), other.length());
+  std::vector<float> head(runner.spec().vocab_size * size);
+  decoder_->head().read_rows(0, runner.spec().vocab_size, head.data());
+  for (int64_t token = 0; token < runner.spec().vocab_size; ++token) {
+    double sum = 0;
+    for (int64_t i = 0; i < size; ++i) sum += double{head[token * size + i]} * hidden[hidden.size() - size + i];
+    EXPECT_NEAR(logits[token], sum, 1e-4) << token;
+  }
+}
+
 TEST_P(CpuRunnerTest, LogitsAreTheSameBitsForAnyNumberOfThreads) {
   core::ThreadPool one(1);
   CpuRunner reference(decoder_, one, options());

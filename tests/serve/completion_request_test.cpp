@@ -164,7 +164,7 @@ TEST(CompletionRequest, ReadsCallsAndTheirResults) {
   EXPECT_EQ(request.messages[1].tool_calls.at(0).arguments, "{\"a\": 1}");
   EXPECT_EQ(request.messages[2].tool_call_id, "1");
   json wrong = messages;
-  wrong[1]["tool_calls"][0]["function"]["arguments"] = "[" + std::string(100, '[');
+  wrong[1]["tool_calls"][0]["function"]["arguments"] = std::string(100, '[') + std::string(100, ']');
   EXPECT_EQ(refusal(chat, {{"messages", wrong}}).first, "messages[1].tool_calls[0].function.arguments");
   wrong = messages;
   wrong[0]["tool_calls"] = {call};

@@ -165,6 +165,20 @@ TEST(ChatTemplate, TakesTheTemplateNamedDefaultOfAList) {
   EXPECT_EQ(refusal_of({{"chat_template", named}}), "rendered: plain");
 }
 
+TEST(ChatTemplate, TakesTheOneNamedToolUseWhereThereAreTools) {
+  const json named = {{{"name", "default"}, {"template", "plain"}},
+                      {{"name", "tool_use"}, {"template", "{{ tools | length }} <tool_call>"}},
+                      {{"name", "rag"}, {"template", "{% no matter"}}};
+  const ChatTemplate chat({{"chat_template", named}}, "models/x");
+  EXPECT_EQ(chat.render({{"user", "hi"}}, true), "plain");
+  EXPECT_EQ(chat.render({{"user", "hi"}}, true, R"([{"type": "function"}])"), "1 <tool_call>");
+  EXPECT_EQ(chat.render_json(R"([{"role": "user"}])", R"([{}, {}])", true), "2 <tool_call>");
+  EXPECT_TRUE(chat.mentions("<tool_call>"));
+  EXPECT_FALSE(chat.mentions("plain"));
+  const json broken = {{{"name", "default"}, {"template", "plain"}}, {{"name", "tool_use"}, {"template", "{% if %}"}}};
+  EXPECT_TRUE(refusal_of({{"chat_template", broken}}).starts_with("invalid_input: models/x: chat_template does not"));
+}
+
 TEST(ChatTemplate, RefusesAConfigWithoutOne) {
   const std::string expected = "unsupported: models/x: has no chat template, so it is not a chat model";
   for (const json& config :

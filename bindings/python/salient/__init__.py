@@ -7,11 +7,11 @@
 """
 
 from ._salient import (BeamReply, Cancel, ChatTemplate, Error, Generator, Model, Reply, Token, Tokenizer, TokenStream,
-                       active_kernel_name, beam_search, build_commit, export, generate_batch, inspect, kernel_names, models,
-                       option_names, perplexity, pull, quantize, version)
+                       active_kernel_name, beam_search, build_commit, devices, export, generate_batch, inspect, kernel_names,
+                       models, option_names, perplexity, pull, quantize, version)
 from .text import encode_prompt, generate, stream
 
 __version__ = version()
 __all__ = ["BeamReply", "Cancel", "ChatTemplate", "Error", "Generator", "Model", "Reply", "Token", "TokenStream", "Tokenizer",
-           "active_kernel_name", "beam_search", "build_commit", "encode_prompt", "export", "generate", "generate_batch", "inspect",
-           "kernel_names", "models", "option_names", "perplexity", "pull", "quantize", "stream", "version"]
+           "active_kernel_name", "beam_search", "build_commit", "devices", "encode_prompt", "export", "generate", "generate_batch",
+           "inspect", "kernel_names", "models", "option_names", "perplexity", "pull", "quantize", "stream", "version"]

@@ -1,0 +1,11 @@
+#include "runner/runner.h"
+
+#include "core/error.h"
+
+namespace salient::runner {
+
+std::vector<float> Runner::hidden_states(std::span<const TokenRun>) {
+  core::fail(core::ErrorKind::kUnsupported, "hidden states, which embeddings are made of, are given on the CPU only");
+}
+
+}  // namespace salient::runner

@@ -32,10 +32,12 @@ if(SALIENT_RUST_TARGET)
   string(REPLACE "-" "_" rust_linker ${rust_linker})
   set(rust_environment ${rust_linker}=${CMAKE_CXX_COMPILER})
 endif()
+# Without CC and CXX, which builders of wheels set: with another value of theirs cargo builds all again.
 file(GLOB rust_files CONFIGURE_DEPENDS ${rust_source}/src/*.rs)
 add_custom_command(
   OUTPUT ${rust_library}
-  COMMAND ${CMAKE_COMMAND} -E env CARGO_TARGET_DIR=${SALIENT_RUST_BUILD_DIR} RUSTC=${SALIENT_RUSTC} ${rust_environment}
+  COMMAND ${CMAKE_COMMAND} -E env --unset=CC --unset=CXX CARGO_TARGET_DIR=${SALIENT_RUST_BUILD_DIR}
+          RUSTC=${SALIENT_RUSTC} ${rust_environment}
           ${SALIENT_CARGO} build --release --locked --quiet ${rust_flags} --manifest-path ${rust_source}/Cargo.toml
   DEPENDS ${rust_files} ${rust_source}/Cargo.toml ${rust_source}/Cargo.lock
   COMMENT "Building the Rust crate"

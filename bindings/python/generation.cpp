@@ -235,7 +235,8 @@ void add_generator(nb::module_& module) {
           },
           nb::arg("prompt"), nb::arg("on_piece") = nb::none(), nb::arg("cancel") = nb::none(),
           "The whole reply to a prompt, which takes the place of the text so far; what both begin with is kept.")
-      .def("__iter__", [](nb::handle self) { return nb::borrow(self); })
+      .def(
+          "__iter__", [](nb::handle self) { return nb::borrow(self); }, nb::sig("def __iter__(self) -> Generator"))
       .def("__next__", [](Generator& generator) {
         if (generator.is_done()) throw nb::stop_iteration();
         return next_token(generator);

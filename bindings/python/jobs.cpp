@@ -11,55 +11,57 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using Dict = nb::typed<nb::dict, nb::str, nb::any>;
+using DictList = nb::typed<nb::list, Dict>;
+
 /// A JSON text as the objects of Python.
 nb::object parse(const std::string& json) {
   return nb::module_::import_("json").attr("loads")(nb::str(json.c_str(), json.size()));
 }
 
 /// Runs long work without the interpreter's lock and gives its report.
-template <typename Work>
-nb::object run(nb::object on_progress, nb::object on_message, const Cancel* cancel, Work&& work) {
+template <typename Result, typename Work>
+Result run(nb::object on_progress, nb::object on_message, const Cancel* cancel, Work&& work) {
   const Monitor monitor = make_monitor(std::move(on_progress), std::move(on_message), cancel);
   std::string json;
   {
     const nb::gil_scoped_release unlocked;
     json = work(monitor);
   }
-  return parse(json);
+  return nb::borrow<Result>(parse(json));
 }
 
-nb::object quantize(const ModelName& model, const fs::path& output, const std::string& format,
-                    const std::string& method, bool clip, int group_size, const std::string& calibration,
-                    const fs::path& data_dir, int64_t calibration_sequences, int64_t calibration_tokens, uint64_t seed,
-                    bool resume, bool dry_run, int threads, nb::object on_progress, nb::object on_message,
-                    const Cancel* cancel) {
+Dict quantize(const ModelName& model, const fs::path& output, const std::string& format, const std::string& method,
+              bool clip, int group_size, const std::string& calibration, const fs::path& data_dir,
+              int64_t calibration_sequences, int64_t calibration_tokens, uint64_t seed, bool resume, bool dry_run,
+              int threads, nb::object on_progress, nb::object on_message, const Cancel* cancel) {
   const QuantizeOptions options{
       output, format, method,  clip,   group_size, calibration, data_dir, calibration_sequences, calibration_tokens,
       seed,   resume, dry_run, threads};
-  return run(std::move(on_progress), std::move(on_message), cancel,
-             [&](const Monitor& monitor) { return quantize_model(model, options, monitor).json; });
+  return run<Dict>(std::move(on_progress), std::move(on_message), cancel,
+                   [&](const Monitor& monitor) { return quantize_model(model, options, monitor).json; });
 }
 
-nb::object perplexity(const ModelName& model, const std::vector<std::string>& data, const fs::path& data_dir,
-                      const ModelName& base, const std::string& recipe, int64_t window, int64_t stride, int64_t limit,
-                      bool exact, int threads, const std::string& head, const std::string& kv_cache,
-                      nb::object on_progress, nb::object on_message, const Cancel* cancel) {
+DictList perplexity(const ModelName& model, const std::vector<std::string>& data, const fs::path& data_dir,
+                    const ModelName& base, const std::string& recipe, int64_t window, int64_t stride, int64_t limit,
+                    bool exact, int threads, const std::string& head, const std::string& kv_cache,
+                    nb::object on_progress, nb::object on_message, const Cancel* cancel) {
   const PerplexityOptions options{
       data, data_dir, base, recipe, window, stride, limit, exact, {threads, head, kv_cache}};
-  return run(std::move(on_progress), std::move(on_message), cancel,
-             [&](const Monitor& monitor) { return measure_perplexity(model, options, monitor).json; });
+  return run<DictList>(std::move(on_progress), std::move(on_message), cancel,
+                       [&](const Monitor& monitor) { return measure_perplexity(model, options, monitor).json; });
 }
 
-nb::object export_to(const ModelName& model, const fs::path& output, const std::string& format,
-                     const std::string& layout, std::optional<int> accuracy_level, bool exact, int64_t limit,
-                     int threads, nb::object on_progress, nb::object on_message, const Cancel* cancel) {
+Dict export_to(const ModelName& model, const fs::path& output, const std::string& format, const std::string& layout,
+               std::optional<int> accuracy_level, bool exact, int64_t limit, int threads, nb::object on_progress,
+               nb::object on_message, const Cancel* cancel) {
   const ExportOptions options{output, format, layout, accuracy_level, exact, limit, threads};
-  return run(std::move(on_progress), std::move(on_message), cancel,
-             [&](const Monitor& monitor) { return export_model(model, options, monitor).json; });
+  return run<Dict>(std::move(on_progress), std::move(on_message), cancel,
+                   [&](const Monitor& monitor) { return export_model(model, options, monitor).json; });
 }
 
-nb::dict describe(const CachedModel& model) {
-  nb::dict result;
+Dict describe(const CachedModel& model) {
+  Dict result;
   result["name"] = model.name;
   result["repository"] = model.repository;
   result["revision"] = model.revision;
@@ -72,8 +74,8 @@ nb::dict describe(const CachedModel& model) {
   return result;
 }
 
-nb::dict pull(const std::string& name, const std::string& device, bool base, nb::object on_progress,
-              nb::object on_message, const Cancel* cancel) {
+Dict pull(const std::string& name, const std::string& device, bool base, nb::object on_progress, nb::object on_message,
+          const Cancel* cancel) {
   const Monitor monitor = make_monitor(std::move(on_progress), std::move(on_message), cancel);
   CachedModel model;
   {
@@ -111,7 +113,7 @@ void add_jobs(nb::module_& module) {
   module.def(
       "models",
       [] {
-        nb::list list;
+        DictList list;
         for (const CachedModel& model : cached_models()) list.append(describe(model));
         return list;
       },
@@ -119,8 +121,8 @@ void add_jobs(nb::module_& module) {
   module.def(
       "inspect",
       [](const ModelName& model, bool tensors) {
-        return run(nb::none(), nb::none(), nullptr,
-                   [&](const Monitor& monitor) { return inspect_model(model, tensors, monitor); });
+        return run<Dict>(nb::none(), nb::none(), nullptr,
+                         [&](const Monitor& monitor) { return inspect_model(model, tensors, monitor); });
       },
       nb::arg("model"), nb::arg("tensors") = false, "What a model is, without loading it.");
   module.def(

@@ -68,10 +68,10 @@ Engine::Loading Engine::load(size_t model, std::function<void()> ready) {
 void Engine::load_next() {
   if (is_loading_ || wanted_.empty()) return;
   is_loading_ = true;
-  unload_idle();
   const Wanted wanted = wanted_.front();
   wanted_.pop_front();
-  loader_ = std::jthread([this, wanted] {
+  loader_ = std::jthread([this, wanted, unloaded = unload_idle()]() mutable {
+    unloaded.clear();  // giving back its memory takes a while too
     std::shared_ptr<ServedModel> loaded;
     std::exception_ptr failure;
     try {
@@ -106,8 +106,10 @@ void Engine::take_in(const Wanted& wanted, std::shared_ptr<ServedModel> loaded, 
   load_next();
 }
 
-/// Makes room for one more model. One with replies in work stays, and then there are more in memory than wanted.
-void Engine::unload_idle() {
+/// Makes room for one more model: gives up those that go with what is returned. One with replies in work stays, and
+/// then there are more in memory than wanted.
+std::vector<Engine::Loading> Engine::unload_idle() {
+  std::vector<Loading> unloaded;
   const std::lock_guard lock(mutex_);
   const auto loaded = [](const Slot& slot) { return slot.loaded != nullptr; };
   while (std::count_if(slots_.begin(), slots_.end(), loaded) >= options_.most_loaded) {
@@ -118,11 +120,12 @@ void Engine::unload_idle() {
           !slot.loaded || slot.loaded.use_count() > 2 || slot.load.status.running > 0 || slot.load.status.waiting > 0;
       if (!in_use && (!idlest || slot.last_use < idlest->last_use)) idlest = &slot;
     }
-    if (!idlest) return;
-    idlest->loading = {};
+    if (!idlest) break;
+    unloaded.push_back(std::exchange(idlest->loading, {}));
     idlest->loaded = nullptr;
     idlest->load.status = {};
   }
+  return unloaded;
 }
 
 std::function<void(generate::ReplyUpdate)> Engine::measure(std::function<void(generate::ReplyUpdate)> on_update) {

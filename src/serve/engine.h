@@ -84,7 +84,7 @@ class Engine {
   void run(const std::stop_token& stop);
   void load_next();
   void take_in(const Wanted& wanted, std::shared_ptr<ServedModel> loaded, const std::exception_ptr& failure);
-  void unload_idle();
+  std::vector<Loading> unload_idle();
   bool step();
   void post(std::function<void()> task);
   std::function<void(generate::ReplyUpdate)> measure(std::function<void(generate::ReplyUpdate)> on_update);

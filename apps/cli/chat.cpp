@@ -75,6 +75,7 @@ void run(const ReplyFlags& flags) {
       print_speed(reply);
       history.push_back({"assistant", reply.text});
     } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kDeviceLost) throw;
       // A conversation that has outgrown the context, say: the turn is dropped and the chat goes on.
       fmt::print(stderr, "salient: {}\n", error.what());
       history.pop_back();

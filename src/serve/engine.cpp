@@ -12,6 +12,16 @@ namespace salient::serve {
 
 using Clock = std::chrono::steady_clock;
 
+namespace {
+
+/// Lets everything that a lost device has to do fail.
+void fail_all(ServedModel& model) {
+  while (model.scheduler.step()) {
+  }
+}
+
+}  // namespace
+
 Engine::Engine(std::vector<ModelEntry> models, EngineOptions options)
     : entries_(std::move(models)), options_(options), pool_(options.threads), slots_(entries_.size()) {
   for (size_t i = 0; i < entries_.size(); ++i) slots_[i].load.name = entries_[i].name;
@@ -38,6 +48,11 @@ bool Engine::is_loaded(size_t model) const {
 bool Engine::is_loading(size_t model) const {
   const std::lock_guard lock(mutex_);
   return slots_[model].loading.valid() && !slots_[model].loaded;
+}
+
+std::string Engine::device(size_t model) const {
+  const auto in_memory = loaded(model);
+  return in_memory ? in_memory->runner.device() : device::to_string(options_.model.runner.device);
 }
 
 std::shared_ptr<const ServedModel> Engine::loaded(size_t model) const {
@@ -141,6 +156,7 @@ void Engine::submit(const std::shared_ptr<ServedModel>& model, std::vector<gener
   auto shared = std::make_shared<std::vector<generate::ReplyRequest>>(std::move(requests));
   post([model, shared] {
     for (generate::ReplyRequest& request : *shared) model->scheduler.submit(std::move(request));
+    if (model->runner.is_lost()) fail_all(*model);  // nobody steps it any more
   });
 }
 
@@ -172,12 +188,25 @@ bool Engine::step() {
     const std::shared_ptr<ServedModel> model = slot.loaded;
     if (!model) continue;
     const bool stepped = model->scheduler.step();
+    if (model->runner.is_lost()) {
+      give_up(slot);
+      continue;
+    }
     worked |= stepped;
     const std::lock_guard lock(mutex_);
     slot.load.status = model->scheduler.status();
     if (stepped) slot.load.weight_bytes += static_cast<uint64_t>(model->runner.bytes_per_token());
   }
   return worked;
+}
+
+/// A model whose device is gone: what it had to do fails with the sentence, and who asks next has it loaded again.
+void Engine::give_up(Slot& slot) {
+  fail_all(*slot.loaded);
+  const std::lock_guard lock(mutex_);
+  slot.loading = {};
+  slot.loaded = nullptr;
+  slot.load.status = {};
 }
 
 std::string Engine::metrics_text() const {

@@ -43,6 +43,8 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   const std::vector<ModelEntry>& models() const { return entries_; }
+  /// What a model runs on, or will be put on when it is loaded, as `--device` names it.
+  std::string device(size_t model) const;
   /// The index of a model; the first for an empty name and for "default". Throws a Refusal (404) that lists them all.
   size_t find(const std::string& name) const;
   bool is_loaded(size_t model) const;
@@ -77,6 +79,7 @@ class Engine {
   void load_now(size_t model, std::promise<std::shared_ptr<ServedModel>> promise);
   void unload_idle();
   bool step();
+  void give_up(Slot& slot);
   void post(std::function<void()> task);
   std::function<void(generate::ReplyUpdate)> measure(std::function<void(generate::ReplyUpdate)> on_update);
 

@@ -15,6 +15,7 @@ struct Flags {
   ModelName model;
   SpeedOptions options;
   std::filesystem::path write;
+  bool count = false;
   bool json = false;
 };
 
@@ -27,7 +28,9 @@ void run(const Flags& flags) {
   }
   const Interrupt interrupt;
   const Monitor monitor = show(interrupt.token());
-  if (flags.write.empty()) {
+  if (flags.count) {
+    print(count_traffic(flags.model, flags.options, monitor), flags.json);
+  } else if (flags.write.empty()) {
     print(measure_speed(flags.model, flags.options, monitor), flags.json);
   } else {
     print(write_synthetic_model(flags.options.synthetic, flags.write, monitor), flags.json);
@@ -55,10 +58,15 @@ void add_bench(CLI::App& program) {
       ->envname(environment_name("--depth"))
       ->check(at_least(0));
   add_option(*command, "--repetitions", options.repetitions, "Of each test")->check(at_least(1));
+  add_device_option(*command, options.model.device);
   add_precision_options(*command, options.model);
   add_threads_option(*command, options.model.threads);
   add_option(*command, "--write", flags->write,
              "Measure nothing, but write the synthetic model as an AutoAWQ folder, for other programs to run");
+  add_flag(*command, "--count", flags->count,
+           "Run nothing, but count what a token moves through the memory of a GPU, software or not, and estimate what "
+           "known devices could do")
+      ->excludes("--write");
   add_flag(*command, "--json", flags->json, "Print JSON: an object for each test");
   command->callback([flags] { run(*flags); });
 }

@@ -77,6 +77,8 @@ bool ChatSession::take(const std::string& input, bool may_be_command) {
       say(input);
     }
   } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kDeviceLost) throw;
+    // A conversation that has outgrown the context, say: the turn is dropped and the chat goes on.
     fmt::print(stderr, "salient: {}\n", error.what());
   }
   return !has_ended_;

@@ -41,6 +41,12 @@ void add_threads_option(CLI::App& command, int& threads, const std::string& help
   add_option(command, "--threads", threads, help)->check(CLI::Range(0, 1024));
 }
 
+void add_device_option(CLI::App& command, std::string& device) {
+  add_option(command, "--device", device,
+             "What runs the model: cpu, gpu:0, gpu:1, ... as salient devices lists them, gpu (the best that is no "
+             "software), or auto (that one if the model fits, else the CPU)");
+}
+
 void add_precision_options(CLI::App& command, ModelOptions& options) {
   add_option(command, "--head", options.head,
              "Output head: fp16 (as it is stored), or rounded at load to int8 or int4; less to read for each token")
@@ -70,6 +76,7 @@ void add_sampling_options(CLI::App& command, GenerationConfig& config) {
 void ReplyFlags::add_to(CLI::App& command) {
   command.add_option("MODEL", model, kModelHelp)->required();
   add_threads_option(command, options.threads);
+  add_device_option(command, options.device);
   add_precision_options(command, options);
   add_option(command, "--system", system, "The system message");
   add_option(command, "--max-tokens", config.max_tokens, "Longest reply; 0: until the model ends it")

@@ -28,6 +28,9 @@ inline constexpr const char* kModelHelp = "Model folder, GGUF file, or name on t
 void add_threads_option(CLI::App& command, int& threads,
                         const std::string& help = "Threads; 0: all CPUs this process may use");
 
+/// --device of the commands that run a model.
+void add_device_option(CLI::App& command, std::string& device);
+
 /// --head and --kv-cache: what a runner rounds further than the model is stored.
 void add_precision_options(CLI::App& command, ModelOptions& options);
 

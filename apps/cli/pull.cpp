@@ -28,6 +28,7 @@ void add_pull(CLI::App& program) {
   command->add_option("NAME", flags->name, "OWNER/NAME[@revision][/SUB/FOLDER], OWNER/NAME/FILE.gguf, or a short name")
       ->required();
   add_option(*command, "--device", flags->options.device, "Of a short name's quantized variant: cpu or dml")
+      ->envname("SALIENT_PULL_DEVICE")  // --device of other commands is what runs a model
       ->check(CLI::IsMember({"cpu", "dml"}));
   add_flag(*command, "--base", flags->options.base, "Of a short name: the model before quantization");
   add_flag(*command, "--json", flags->json, "Print JSON instead of the path");

@@ -96,6 +96,13 @@ void open_page(const Flags& flags, const std::string& url) {
   if (is_wanted && !core::os::open_in_browser(url)) fmt::print(stderr, "salient: no browser could be started\n");
 }
 
+/// Says what the default model runs on; it is not kept here, so that it can go when another one needs its place.
+void load_first(serve::Engine& engine) {
+  const auto model = engine.load(0, [] {}).get();
+  if (!model->opened.reason.empty()) fmt::print(stderr, "{}\n", model->opened.reason);
+  fmt::print(stderr, "{}\n", api::describe_run(model->runner));
+}
+
 void run(Flags& flags) {
   flags.sampling.check();
   check_address(flags);
@@ -107,10 +114,10 @@ void run(Flags& flags) {
   options.model.context = flags.context;
   options.model.parallel = flags.parallel;
   options.model.kv_bytes = static_cast<uint64_t>(flags.kv_gigabytes * (1 << 30));
-  api::apply(flags.model, options.model.runner);
+  options.model.runner = api::runner_options(flags.model, {});
   serve::Engine engine(find_models(flags, interrupt.token()), options);
   // The first model is loaded before anything is answered, so that what is wrong with it is said here.
-  engine.load(0, [] {}).get();
+  load_first(engine);
   const serve::RequestDefaults defaults{api::to_options(flags.sampling).sampling};
   serve::Routes routes(engine, flags.access, defaults);
   serve::PageRoutes page(engine, {version(), build_commit(), active_kernel_name()});
@@ -169,6 +176,7 @@ void add_serve(CLI::App& program) {
   add_option(*command, "--open", flags->open,
              "Open the chat page in a browser: on, off, or auto: from a terminal on a desktop")
       ->check(CLI::IsMember({"on", "off", "auto"}));
+  add_device_option(*command, flags->model.device);
   add_precision_options(*command, flags->model);
   add_sampling_options(*command, flags->sampling);
   command->callback([flags] { run(*flags); });

@@ -63,7 +63,7 @@ int run(int argc, char** argv) {
   core::ThreadPool pool;
   const auto base = open_runner(base_path, pool);
   std::vector<std::unique_ptr<runner::CpuRunner>> models;
-  std::vector<runner::CpuRunner*> runners;
+  std::vector<runner::ModelRunner*> runners;
   for (const std::string& path : paths) runners.push_back(models.emplace_back(open_runner(path, pool)).get());
   std::vector<evaluate::ReportRow> rows;
   for (const std::string& name : data) {

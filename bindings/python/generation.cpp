@@ -106,19 +106,21 @@ void add_model(nb::module_& module) {
       .def(
           "__init__",
           [](Model* self, const ModelName& name, int threads, const std::string& head, const std::string& kv_cache,
-             nb::object on_progress, nb::object on_message, const Cancel* cancel) {
+             const std::string& device, nb::object on_progress, nb::object on_message, const Cancel* cancel) {
             const Monitor monitor = make_monitor(std::move(on_progress), std::move(on_message), cancel);
             const nb::gil_scoped_release unlocked;
-            new (self) Model(name, {threads, head, kv_cache}, monitor);
+            new (self) Model(name, {threads, head, kv_cache, device}, monitor);
           },
           nb::arg("name"), nb::arg("threads") = 0, nb::arg("head") = "fp16", nb::arg("kv_cache") = "fp16",
-          nb::arg("on_progress") = nb::none(), nb::arg("on_message") = nb::none(), nb::arg("cancel") = nb::none(),
+          nb::arg("device") = "cpu", nb::arg("on_progress") = nb::none(), nb::arg("on_message") = nb::none(),
+          nb::arg("cancel") = nb::none(),
           "Opens a folder, a GGUF file or a name on the hub. on_progress(task, done, total, unit) and "
           "on_message(line) are called while it loads.")
       .def_prop_ro("path", &Model::path)
       .def_prop_ro("format", &Model::format)
       .def_prop_ro("family", &Model::family)
       .def_prop_ro("arithmetic", &Model::arithmetic, "\"int4 in groups of 128, int8 activations\"")
+      .def_prop_ro("device", &Model::device, "What it runs on: \"cpu\" or \"gpu:0\".")
       .def_prop_ro("summary", &Model::summary, "One line: what runs, with which instructions, on how many threads.")
       .def_prop_ro("vocab_size", &Model::vocab_size)
       .def_prop_ro("context_length", &Model::context_length)

@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
   SalientGenerator* generator = NULL;
   int32_t* ids = NULL;
   size_t count = 0;
-  if (SalientOpenModel(argv[1], 0, NULL, NULL, &model)) return failed("open");
+  if (SalientOpenModel(argv[1], 0, NULL, NULL, NULL, &model)) return failed("open");
   if (SalientCreateTokenizer(model, &tokenizer)) return failed("tokenizer");
   if (SalientCreateConfig(&config) || SalientConfigSet(config, "temperature", 0) ||
       SalientConfigSet(config, "max_tokens", 100)) {

@@ -53,9 +53,9 @@ SALIENT_API const char* SalientStatusName(SalientStatus status);
 SALIENT_API void SalientFree(void* text_or_array);
 
 /* Opens a folder, GGUF file or name on the hub. `threads` of 0: all CPUs; `head` is "fp16", "int8" or "int4",
- * `kv_cache` "fp16" or "int8"; null: "fp16". */
+ * `kv_cache` "fp16" or "int8"; null: "fp16". `device` is "cpu", "gpu", "gpu:0", ... or "auto"; null: "cpu". */
 SALIENT_API SalientStatus SalientOpenModel(const char* name, int threads, const char* head, const char* kv_cache,
-                                           SalientModel** out);
+                                           const char* device, SalientModel** out);
 SALIENT_API void SalientDestroyModel(SalientModel* model);
 SALIENT_API SalientStatus SalientModelVocabSize(const SalientModel* model, int64_t* out);
 SALIENT_API SalientStatus SalientModelContextLength(const SalientModel* model, int64_t* out);

@@ -52,6 +52,10 @@ struct ModelOptions {
   int threads = 0;                ///< 0: all CPUs this process may use
   std::string head = "fp16";      ///< output head: "fp16" (as it is stored), "int8" or "int4", rounded at load
   std::string kv_cache = "fp16";  ///< keys and values: "fp16" or "int8"
+  /// What it runs on: "cpu", "gpu:0", "gpu:1", ... as list_devices shows them, "gpu", the best of those that are no
+  /// software, or "auto": such a GPU if there is one and the model can run there and fits, else the CPU. A device that
+  /// was named is never replaced by another.
+  std::string device = "cpu";
 };
 
 class Tokenizer;
@@ -71,6 +75,7 @@ class SALIENT_API Model {
   std::string format() const;      ///< "safetensors", "awq", "gptq", "compressed-tensors", "gguf", "onnx"
   std::string family() const;      ///< "llama", "phi3", "qwen2", ...
   std::string arithmetic() const;  ///< "int4 in groups of 128, int8 activations"
+  std::string device() const;      ///< it runs on: "cpu" or "gpu:0"
   std::string summary() const;     ///< one line: what runs, with which instructions, on how many threads
   int64_t vocab_size() const;
   int64_t context_length() const;              ///< tokens of prompt and reply that it was trained for
@@ -359,12 +364,13 @@ SALIENT_API Report quantize_model(const ModelName& name, const QuantizeOptions& 
 struct PerplexityOptions {
   std::vector<std::string> data = {"wikitext2"};  ///< "wikitext2", "ptb", "self" or a text file
   std::filesystem::path data_dir;
-  ModelName base;  ///< the model before quantization: adds difference, KL divergence and agreement
+  /// The model before quantization: adds difference, KL divergence and agreement. It runs on the CPU.
+  ModelName base;
   std::string recipe = "paper";
   int64_t window = 0;  ///< 0: the recipe's; so is stride
   int64_t stride = 0;
   int64_t limit = 0;   ///< windows at most; 0: all
-  bool exact = false;  ///< activations, keys and values in fp32
+  bool exact = false;  ///< activations, keys and values in fp32; on a GPU keys and values stay in fp16
   ModelOptions model;
 };
 /// How well a model predicts a text, and with a base how far its predictions are from that one's.
@@ -428,7 +434,7 @@ struct SpeedOptions {
   ModelOptions model;
 };
 struct DeviceOptions {
-  bool measure = false;  ///< how fast memory is read, and what that allows for some models
+  bool measure = false;  ///< how fast memory is read and, on GPUs, copied, and what that allows for some models
   int threads = 0;
 };
 /// What models can run on here.
@@ -436,6 +442,10 @@ SALIENT_API Report list_devices(const DeviceOptions& options = {});
 
 /// How fast a model runs here, and how much of the machine's memory bandwidth it uses.
 SALIENT_API Report measure_speed(const ModelName& name, const SpeedOptions& options = {}, const Monitor& monitor = {});
+/// What decoding a token on a GPU moves through its memory, counted from the commands that are recorded for it and
+/// not run, and how fast known devices could be by their published bandwidth: estimates. Of the options it obeys
+/// synthetic, depth and model. Throws invalid_input for another device.
+SALIENT_API Report count_traffic(const ModelName& name, const SpeedOptions& options = {}, const Monitor& monitor = {});
 /// The names that `synthetic` may be.
 SALIENT_API std::vector<std::string> synthetic_models();
 /// Writes such a model as an AutoAWQ folder.

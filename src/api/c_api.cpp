@@ -89,11 +89,12 @@ void SalientFree(void* text_or_array) {
 }
 
 SalientStatus SalientOpenModel(const char* name, int threads, const char* head, const char* kv_cache,
-                               SalientModel** out) {
+                               const char* device, SalientModel** out) {
   return guard([&] {
     require(name, "name");
     require(out, "out");
-    const salient::ModelOptions options{threads, head ? head : "fp16", kv_cache ? kv_cache : "fp16"};
+    const salient::ModelOptions options{threads, head ? head : "fp16", kv_cache ? kv_cache : "fp16",
+                                        device ? device : "cpu"};
     *out = new SalientModel(salient::Model(name, options));
   });
 }

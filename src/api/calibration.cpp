@@ -65,7 +65,7 @@ std::vector<std::vector<int32_t>> make_calibration(const QuantizeOptions& option
   }
   if (options.calibration.empty()) {
     runner::CpuRunner runner(decoder, pool);
-    say(monitor, "{}", describe_run(runner, pool.size()));
+    say(monitor, "{}", describe_run(runner));
     say(monitor, "no --calibration given: the model writes {} x {} tokens itself, in one batch, at temperature 1",
         options.calibration_sequences, options.calibration_tokens);
     return generate::write_self_text(runner,

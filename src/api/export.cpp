@@ -61,8 +61,8 @@ Written write_packed(const ExportOptions& options, const model::Decoder& decoder
 /// KL(source || written) on text that the source writes, with fp32 activations, so that it is the weights' alone.
 evaluate::Divergence measure_divergence(const ModelName& name, const ExportOptions& options, const Monitor& monitor) {
   core::ThreadPool pool(api::checked_threads(options.threads));
-  const auto source = api::make_scoring_runner(name, api::kExactOptions, pool, monitor);
-  const auto written = api::make_scoring_runner(options.output, api::kExactOptions, pool, monitor);
+  const auto source = api::make_scoring_runner(name, {.exact = true}, pool, monitor);
+  const auto written = api::make_scoring_runner(options.output, {.exact = true}, pool, monitor);
   evaluate::Recipe recipe = evaluate::find_recipe("paper");
   constexpr int64_t kWindow = 512;
   recipe.window = recipe.stride = std::min(kWindow, source->decoder().spec().max_positions);

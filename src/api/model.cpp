@@ -30,10 +30,10 @@ std::shared_ptr<const Tokenizer::Parts> Model::Parts::tokenizer() {
 }
 
 Model::Model(const ModelName& name, const ModelOptions& options, const Monitor& monitor) {
-  runner::CpuRunnerOptions runner_options{.progress = monitor.on_progress};
-  api::apply(options, runner_options);
+  const device::RunnerOptions runner_options = api::runner_options(options, monitor);
   const int threads = api::checked_threads(options.threads);
-  parts_ = std::make_shared<Parts>(api::open_decoder(name, monitor), threads, std::move(runner_options));
+  parts_ = std::make_shared<Parts>(api::open_decoder(name, monitor), threads, runner_options);
+  if (!parts_->opened.reason.empty()) api::say(monitor, "{}", parts_->opened.reason);
   api::say(monitor, "{}", summary());
 }
 
@@ -53,8 +53,12 @@ std::string Model::arithmetic() const {
   return api::describe_arithmetic(parts_->runner);
 }
 
+std::string Model::device() const {
+  return parts_->runner.device();
+}
+
 std::string Model::summary() const {
-  return api::describe_run(parts_->runner, parts_->pool.size());
+  return api::describe_run(parts_->runner);
 }
 
 int64_t Model::vocab_size() const {

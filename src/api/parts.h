@@ -8,9 +8,10 @@
 #include <vector>
 
 #include "core/thread_pool.h"
+#include "device/open_runner.h"
 #include "generate/grammar_compiler.h"
 #include "model/decoder.h"
-#include "runner/cpu_runner.h"
+#include "runner/model_runner.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -47,9 +48,10 @@ class SharedRunner : public runner::Runner {
 
 /// What all copies of a model and its generators share.
 struct Model::Parts {
-  Parts(std::shared_ptr<const model::Decoder> opened, int threads, runner::CpuRunnerOptions options)
+  Parts(std::shared_ptr<const model::Decoder> decoder, int threads, const device::RunnerOptions& options)
       : pool(threads),
-        runner(std::move(opened), pool, std::move(options)),
+        opened(device::open_runner(std::move(decoder), pool, options)),
+        runner(*opened.runner),
         shared_runner(runner),
         grammars(checkpoint().tokenizer_json, runner.spec().vocab_size, checkpoint().path.string()) {}
 
@@ -58,7 +60,8 @@ struct Model::Parts {
   std::shared_ptr<const Tokenizer::Parts> tokenizer();
 
   core::ThreadPool pool;
-  runner::CpuRunner runner;
+  device::OpenedRunner opened;
+  runner::ModelRunner& runner;
   api::SharedRunner shared_runner;  ///< the same, for generators in several threads
   generate::GrammarCompiler grammars;
 

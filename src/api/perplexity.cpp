@@ -28,7 +28,7 @@ evaluate::Recipe make_recipe(const PerplexityOptions& options) {
 
 /// The tokens of a named data set, of a file, or (data set "self") of text that `writer` samples by itself.
 std::vector<int32_t> read_tokens(const std::string& name, const PerplexityOptions& options,
-                                 const evaluate::Recipe& recipe, runner::CpuRunner& writer,
+                                 const evaluate::Recipe& recipe, runner::ModelRunner& writer,
                                  const text::Tokenizer& tokenizer, const Monitor& monitor, std::string& label) {
   if (name != "self") {
     const auto text = evaluate::load_text(name, options.data_dir, recipe, monitor.on_progress, monitor.stop);
@@ -56,12 +56,11 @@ PerplexityReport v1::measure_perplexity(const ModelName& name, const PerplexityO
                                         const Monitor& monitor) {
   const evaluate::Recipe recipe = make_recipe(options);
   core::ThreadPool pool(api::checked_threads(options.model.threads));
-  const runner::CpuRunnerOptions base_options = options.exact ? api::kExactOptions : runner::CpuRunnerOptions();
-  runner::CpuRunnerOptions model_options = base_options;
-  api::apply(options.model, model_options);
+  device::RunnerOptions model_options = api::runner_options(options.model, {});
+  model_options.exact = options.exact;
   const auto model = api::make_scoring_runner(name, model_options, pool, monitor);
   const auto base =
-      options.base.empty() ? nullptr : api::make_scoring_runner(options.base, base_options, pool, monitor);
+      options.base.empty() ? nullptr : api::make_scoring_runner(options.base, {.exact = options.exact}, pool, monitor);
   evaluate::check_window(*model, recipe);
   if (base) evaluate::check_window(*base, recipe);
   const text::Tokenizer tokenizer = api::open_tokenizer(model->decoder().checkpoint());

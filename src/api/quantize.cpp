@@ -153,7 +153,7 @@ void say_how(const quantize::QuantizeOptions& options, const model::Decoder& dec
            options.group_size == 0 && group_size != 128
                ? ": the largest of 128, 64 and 32 that divides every input (the format has one size for all)"
                : "",
-           api::describe_kernels());
+           runner::describe_kernels());
 }
 
 }  // namespace

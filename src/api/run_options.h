@@ -7,15 +7,15 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/packed_writer.h"
-#include "core/thread_pool.h"
+#include "device/open_runner.h"
 #include "model/decoder.h"
-#include "runner/cpu_runner.h"
+#include "runner/model_runner.h"
 #include "text/tokenizer.h"
 
 namespace salient::api {
 
-/// What the options round further than the model is stored. Throws invalid_input for a word that is not known.
-void apply(const ModelOptions& options, runner::CpuRunnerOptions& runner_options);
+/// The options of a runner. Throws invalid_input for a word that is not known.
+device::RunnerOptions runner_options(const ModelOptions& options, const Monitor& monitor);
 
 /// A number of threads, checked.
 int checked_threads(int threads);
@@ -23,20 +23,14 @@ int checked_threads(int threads);
 /// "awq" or "compressed-tensors".
 checkpoint::PackedFormat packed_format(const std::string& format);
 
-/// The bytes a resident runner of this model takes, KV pages not counted.
-uint64_t resident_bytes(const model::Decoder& decoder, runner::HeadPrecision head);
-
 /// How a quantized linear is stored and, with int8 activations, run: "int4 in groups of 128".
 std::string describe(const checkpoint::StoredQuantized& linear);
 
 /// What a runner multiplies: "int4 in groups of 32, int8 activations", "not quantized, head int8 in groups of 64".
-std::string describe_arithmetic(const runner::CpuRunner& runner);
+std::string describe_arithmetic(const runner::ModelRunner& runner);
 
-/// The kernels in use: "avx2 kernels". Says so where the scalar ones are all that this CPU runs.
-std::string describe_kernels();
-
-/// One line: what runs, with which instructions, on how many threads.
-std::string describe_run(const runner::CpuRunner& runner, int threads);
+/// One line: what runs, and on what.
+std::string describe_run(const runner::ModelRunner& runner);
 
 text::Tokenizer open_tokenizer(const checkpoint::Checkpoint& checkpoint);
 

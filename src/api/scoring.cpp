@@ -8,30 +8,32 @@
 #include "core/os.h"
 #include "core/progress.h"
 #include "generate/self_text.h"
+#include "runner/weight_bytes.h"
 
 namespace salient::api {
 
-std::unique_ptr<runner::CpuRunner> make_scoring_runner(const ModelName& name, runner::CpuRunnerOptions options,
-                                                       core::ThreadPool& pool, const Monitor& monitor) {
+std::unique_ptr<runner::ModelRunner> make_scoring_runner(const ModelName& name, device::RunnerOptions options,
+                                                         core::ThreadPool& pool, const Monitor& monitor) {
   const auto decoder = open_decoder(name, monitor);
-  const uint64_t needed = resident_bytes(*decoder, options.head);
+  const uint64_t needed = runner::weight_bytes(*decoder, options.head);
   const uint64_t available = core::os::available_memory();
   const bool fits = needed < available / 10 * 8;
-  if (!fits) {
+  if (!fits && options.device.kind == device::DeviceName::Kind::kCpu) {
     say(monitor, "{}: needs {}, {} are free: it is evaluated layer by layer", name.string(), core::format_bytes(needed),
         core::format_bytes(available));
   }
   options.residency = fits ? runner::Residency::kResident : runner::Residency::kStreamed;
-  auto runner = std::make_unique<runner::CpuRunner>(decoder, pool, std::move(options));
-  if (fits) {
-    say(monitor, "{}", describe_run(*runner, pool.size()));
+  device::OpenedRunner opened = device::open_runner(decoder, pool, options);
+  if (!opened.reason.empty()) say(monitor, "{}", opened.reason);
+  if (fits || opened.runner->device() != "cpu") {
+    say(monitor, "{}", describe_run(*opened.runner));
   } else {
-    say(monitor, "{}: {}; {}", name.string(), describe_arithmetic(*runner), describe_kernels());
+    say(monitor, "{}: {}; {}", name.string(), describe_arithmetic(*opened.runner), runner::describe_kernels());
   }
-  return runner;
+  return std::move(opened.runner);
 }
 
-std::vector<int32_t> write_scoring_text(runner::CpuRunner& writer, int64_t windows, int64_t tokens,
+std::vector<int32_t> write_scoring_text(runner::ModelRunner& writer, int64_t windows, int64_t tokens,
                                         const Monitor& monitor) {
   constexpr uint64_t kSeed = 1000;  // far from those of calibration: no sequence is scored that a model was fitted to
   const auto texts = generate::write_self_text(writer,

@@ -1,5 +1,7 @@
 #include "evaluate/bandwidth.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -48,6 +50,11 @@ double BandwidthProbe::measure() {
     core::fail(core::ErrorKind::kInternal, "the words read for bandwidth add up to {}, which they should not", sum);
   }
   return static_cast<double>(bytes()) / seconds / 1e9;
+}
+
+std::string BandwidthProbe::method() const {
+  return fmt::format("with as many threads, {} streams each, in pages like those of the weights",
+                     kernels::kReadStreams);
 }
 
 int64_t probe_bytes() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -10,19 +11,21 @@
 #include "core/math.h"
 #include "evaluate/statistics.h"
 #include "kernels/kernels.h"
+#include "runner/cpu_runner.h"
 
 namespace salient::evaluate {
 
 using core::ErrorKind;
 using core::fail;
 using runner::CpuRunner;
+using runner::ModelRunner;
 
 namespace {
 
 /// Positions whose logits are in memory at once.
 constexpr int64_t kBlock = 128;
 
-void check_tokens(const CpuRunner& model, std::span<const int32_t> tokens, int32_t replace_first_token) {
+void check_tokens(const ModelRunner& model, std::span<const int32_t> tokens, int32_t replace_first_token) {
   const auto [smallest, largest] = std::minmax_element(tokens.begin(), tokens.end());
   for (const int32_t token : {*smallest, *largest, std::max(replace_first_token, 0)}) {
     if (token >= 0 && token < model.spec().vocab_size) continue;
@@ -42,16 +45,27 @@ std::vector<std::vector<int32_t>> cut_windows(std::span<const int32_t> tokens, c
   return texts;
 }
 
-/// Gives the hidden states after the last layer of one window after the other.
-class HiddenStates {
+/// Gives the logits of one window after the other, in blocks of positions.
+class WindowLogits {
  public:
-  HiddenStates(CpuRunner& runner, const std::vector<std::vector<int32_t>>& texts)
+  virtual ~WindowLogits() = default;
+  /// What has to be done once before the first window.
+  virtual void prepare(const core::ProgressCallback&, const std::stop_token&) {}
+  /// Begins with a window, whose positions before `first` are not asked for.
+  virtual void open(size_t window, int64_t first) = 0;
+  /// Logits of the next `count` positions: [count, vocab_size].
+  virtual void next(int64_t count, std::vector<float>& logits) = 0;
+};
+
+/// Of a CPU runner, from the hidden states after the last layer: a window goes through each layer as a whole, or, where
+/// layers are streamed, all windows do.
+class LayerwiseLogits : public WindowLogits {
+ public:
+  LayerwiseLogits(CpuRunner& runner, const std::vector<std::vector<int32_t>>& texts)
       : runner_(runner), texts_(texts), sequence_(runner.new_sequence()) {}
 
-  /// Whether `compute_all` must be called first.
-  bool streamed() const { return runner_.residency() == runner::Residency::kStreamed; }
-
-  void compute_all(const core::ProgressCallback& progress, const std::stop_token& stop) {
+  void prepare(const core::ProgressCallback& progress, const std::stop_token& stop) override {
+    if (!streamed()) return;
     for (const auto& text : texts_) all_.push_back(embed(text));
     for (int64_t i = 0; i < runner_.spec().layers; ++i) {
       const auto layer = runner_.layer(i);
@@ -63,14 +77,24 @@ class HiddenStates {
     }
   }
 
-  std::vector<float> window(size_t index) {
-    if (streamed()) return std::move(all_[index]);
-    std::vector<float> hidden = embed(texts_[index]);
-    for (int64_t i = 0; i < runner_.spec().layers; ++i) run_layer(*runner_.layer(i), texts_[index], hidden);
-    return hidden;
+  void open(size_t window, int64_t first) override {
+    position_ = first;
+    if (streamed()) {
+      hidden_ = std::move(all_[window]);
+      return;
+    }
+    hidden_ = embed(texts_[window]);
+    for (int64_t i = 0; i < runner_.spec().layers; ++i) run_layer(*runner_.layer(i), texts_[window], hidden_);
+  }
+
+  void next(int64_t count, std::vector<float>& logits) override {
+    logits.resize(static_cast<size_t>(count * runner_.spec().vocab_size));
+    runner_.head(&hidden_[position_ * runner_.spec().hidden_size], count, logits.data());
+    position_ += count;
   }
 
  private:
+  bool streamed() const { return runner_.residency() == runner::Residency::kStreamed; }
   std::vector<float> embed(const std::vector<int32_t>& text) const {
     std::vector<float> hidden(text.size() * static_cast<size_t>(runner_.spec().hidden_size));
     runner_.embed(text, hidden.data());
@@ -85,7 +109,45 @@ class HiddenStates {
   const std::vector<std::vector<int32_t>>& texts_;
   runner::Sequence sequence_;
   std::vector<std::vector<float>> all_;
+  std::vector<float> hidden_;
+  int64_t position_ = 0;
 };
+
+/// Of any runner, block after block of the window's tokens.
+class BlockwiseLogits : public WindowLogits {
+ public:
+  BlockwiseLogits(ModelRunner& runner, const std::vector<std::vector<int32_t>>& texts)
+      : runner_(runner), texts_(texts), sequence_(runner.new_sequence()) {}
+
+  void open(size_t window, int64_t first) override {
+    window_ = window;
+    sequence_.truncate(0);
+    for (int64_t done = 0; done < first; done = sequence_.length()) {
+      run(std::min(kFill, first - done), runner::Wanted::kNothing);
+    }
+  }
+  void next(int64_t count, std::vector<float>& logits) override { logits = run(count, runner::Wanted::kAllLogits); }
+
+ private:
+  static constexpr int64_t kFill = 512;
+
+  std::vector<float> run(int64_t count, runner::Wanted wanted) {
+    const std::span<const int32_t> text(texts_[window_]);
+    const auto tokens = text.subspan(static_cast<size_t>(sequence_.length()), static_cast<size_t>(count));
+    const runner::TokenRun run{tokens, &sequence_, wanted, std::ssize(text)};
+    return runner_.forward(std::span(&run, 1));
+  }
+
+  ModelRunner& runner_;
+  const std::vector<std::vector<int32_t>>& texts_;
+  runner::Sequence sequence_;
+  size_t window_ = 0;
+};
+
+std::unique_ptr<WindowLogits> window_logits(ModelRunner& runner, const std::vector<std::vector<int32_t>>& texts) {
+  if (auto* cpu = dynamic_cast<CpuRunner*>(&runner)) return std::make_unique<LayerwiseLogits>(*cpu, texts);
+  return std::make_unique<BlockwiseLogits>(runner, texts);
+}
 
 /// Log-sum-exp of a row of logits.
 float log_sum(const float* logits, int64_t size) {
@@ -123,10 +185,11 @@ Perplexity summarize(const std::vector<double>& losses, const std::vector<Window
 
 /// A model's logits for the positions of a block, and what follows from each row.
 struct BlockLogits {
-  explicit BlockLogits(CpuRunner& model) : runner(model), values(kBlock * model.spec().vocab_size) {}
+  BlockLogits(ModelRunner& model, const std::vector<std::vector<int32_t>>& texts)
+      : runner(model), source(window_logits(model, texts)) {}
 
-  void compute(const std::vector<float>& hidden, int64_t first, int64_t count) {
-    runner.head(&hidden[first * runner.spec().hidden_size], count, values.data());
+  void compute(int64_t count) {
+    source->next(count, values);
     logs.resize(static_cast<size_t>(count));
     runner.pool().split(count, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) logs[i] = log_sum(row(i), runner.spec().vocab_size);
@@ -138,7 +201,8 @@ struct BlockLogits {
     return std::max_element(row(index), row(index) + runner.spec().vocab_size) - row(index);
   }
 
-  CpuRunner& runner;
+  ModelRunner& runner;
+  std::unique_ptr<WindowLogits> source;
   std::vector<float> values;
   std::vector<float> logs;  ///< log-sum-exp of each row
 };
@@ -167,38 +231,30 @@ class Scoring {
  public:
   using Texts = std::vector<std::vector<int32_t>>;
 
-  Scoring(std::span<CpuRunner* const> models, CpuRunner* base, const Texts& texts)
+  Scoring(std::span<ModelRunner* const> models, ModelRunner* base, const Texts& texts)
       : texts_(texts), predictions_(models.size()) {
-    for (CpuRunner* model : models) {
-      states_.emplace_back(*model, texts);
-      logits_.emplace_back(*model);
-    }
-    if (!base) return;
-    base_states_.emplace(*base, texts);
-    base_logits_.emplace(*base);
+    for (ModelRunner* model : models) logits_.emplace_back(*model, texts);
+    if (base) base_logits_.emplace(*base, texts);
   }
 
   void prepare(const core::ProgressCallback& progress, const std::stop_token& stop) {
-    for (HiddenStates& states : states_) {
-      if (states.streamed()) states.compute_all(progress, stop);
-    }
-    if (base_states_ && base_states_->streamed()) base_states_->compute_all(progress, stop);
+    for (BlockLogits& logits : logits_) logits.source->prepare(progress, stop);
+    if (base_logits_) base_logits_->source->prepare(progress, stop);
   }
 
   void score_window(size_t index, int64_t first_scored) {
-    std::vector<std::vector<float>> hidden;
-    for (HiddenStates& states : states_) hidden.push_back(states.window(index));
-    const auto base_hidden = base_states_ ? base_states_->window(index) : std::vector<float>();
+    // The logits of a token predict the next.
+    for (BlockLogits& logits : logits_) logits.source->open(index, first_scored - 1);
+    if (base_logits_) base_logits_->source->open(index, first_scored - 1);
     const auto& text = texts_[index];
     for (int64_t first = first_scored; first < std::ssize(text); first += kBlock) {
       const int64_t count = std::min(kBlock, std::ssize(text) - first);
-      // The hidden state of a token predicts the next.
       if (base_logits_) {
-        base_logits_->compute(base_hidden, first - 1, count);
+        base_logits_->compute(count);
         for (int64_t i = 0; i < count; ++i) base_losses_.push_back(base_logits_->loss(i, text[first + i]));
       }
       for (size_t i = 0; i < logits_.size(); ++i) {
-        logits_[i].compute(hidden[i], first - 1, count);
+        logits_[i].compute(count);
         score_block(logits_[i], base_logits_ ? &*base_logits_ : nullptr, &text[first], count, predictions_[i]);
       }
     }
@@ -209,9 +265,7 @@ class Scoring {
 
  private:
   const Texts& texts_;
-  std::vector<HiddenStates> states_;
   std::vector<BlockLogits> logits_;
-  std::optional<HiddenStates> base_states_;
   std::optional<BlockLogits> base_logits_;
   std::vector<Predictions> predictions_;
   std::vector<double> base_losses_;
@@ -219,27 +273,28 @@ class Scoring {
 
 }  // namespace
 
-void check_window(const CpuRunner& model, const Recipe& recipe) {
+void check_window(const ModelRunner& model, const Recipe& recipe) {
   if (recipe.window <= model.spec().max_positions) return;
   fail(ErrorKind::kInvalidInput, "{}: its context holds {} tokens, but the window has {}: give a smaller --window",
        model.decoder().checkpoint().path.string(), model.spec().max_positions, recipe.window);
 }
 
-Evaluation evaluate(CpuRunner& model, CpuRunner* base, std::span<const int32_t> tokens, const Recipe& recipe,
+Evaluation evaluate(ModelRunner& model, ModelRunner* base, std::span<const int32_t> tokens, const Recipe& recipe,
                     int64_t limit, int32_t replace_first_token, const core::ProgressCallback& progress,
                     std::stop_token stop) {
   const std::array models = {&model};
   return evaluate(models, base, tokens, recipe, limit, replace_first_token, progress, std::move(stop)).front();
 }
 
-std::vector<Evaluation> evaluate(std::span<CpuRunner* const> models, CpuRunner* base, std::span<const int32_t> tokens,
-                                 const Recipe& recipe, int64_t limit, int32_t replace_first_token,
-                                 const core::ProgressCallback& progress, std::stop_token stop) {
+std::vector<Evaluation> evaluate(std::span<ModelRunner* const> models, ModelRunner* base,
+                                 std::span<const int32_t> tokens, const Recipe& recipe, int64_t limit,
+                                 int32_t replace_first_token, const core::ProgressCallback& progress,
+                                 std::stop_token stop) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<Window> windows = make_windows(recipe, std::ssize(tokens), limit);
-  std::vector<const CpuRunner*> runners(models.begin(), models.end());
+  std::vector<const ModelRunner*> runners(models.begin(), models.end());
   if (base) runners.push_back(base);
-  for (const CpuRunner* runner : runners) {
+  for (const ModelRunner* runner : runners) {
     check_window(*runner, recipe);
     check_tokens(*runner, tokens, replace_first_token);
     if (!base || runner->spec().vocab_size == base->spec().vocab_size) continue;

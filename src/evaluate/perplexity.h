@@ -8,7 +8,7 @@
 
 #include "core/progress.h"
 #include "evaluate/recipe.h"
-#include "runner/cpu_runner.h"
+#include "runner/model_runner.h"
 
 namespace salient::evaluate {
 
@@ -38,19 +38,19 @@ struct Evaluation {
 };
 
 /// Throws invalid_input when the recipe's windows are longer than the model's context.
-void check_window(const runner::CpuRunner& model, const Recipe& recipe);
+void check_window(const runner::ModelRunner& model, const Recipe& recipe);
 
-/// Scores `tokens` in windows. A resident runner takes one window after the other; a streamed one takes all windows
-/// through each layer, so each weight is read once: the figures are the same bits. With `base`, both models see the
-/// same windows. `replace_first_token` of 0 or more puts that token at each window's start. Throws invalid_input when a
-/// window is longer than a model's context, a token is outside a vocabulary, or the models' vocabularies differ.
-Evaluation evaluate(runner::CpuRunner& model, runner::CpuRunner* base, std::span<const int32_t> tokens,
+/// Scores `tokens` in windows. A resident runner takes one window after the other; a streamed CPU runner takes all
+/// windows through each layer, so each weight is read once: the figures are the same bits. With `base`, both models see
+/// the same windows. `replace_first_token` of 0 or more puts that token at each window's start. Throws invalid_input
+/// when a window is longer than a model's context, a token is outside a vocabulary, or the models' vocabularies differ.
+Evaluation evaluate(runner::ModelRunner& model, runner::ModelRunner* base, std::span<const int32_t> tokens,
                     const Recipe& recipe, int64_t limit, int32_t replace_first_token,
                     const core::ProgressCallback& progress, std::stop_token stop);
 
 /// The same of several models at once, in their order: what is asked of the base is computed once. Resident models all
 /// take a window before the next; `seconds` are those of all.
-std::vector<Evaluation> evaluate(std::span<runner::CpuRunner* const> models, runner::CpuRunner* base,
+std::vector<Evaluation> evaluate(std::span<runner::ModelRunner* const> models, runner::ModelRunner* base,
                                  std::span<const int32_t> tokens, const Recipe& recipe, int64_t limit,
                                  int32_t replace_first_token, const core::ProgressCallback& progress,
                                  std::stop_token stop);

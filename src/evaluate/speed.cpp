@@ -7,13 +7,12 @@
 
 #include "core/error.h"
 #include "core/random.h"
-#include "evaluate/bandwidth.h"
 
 namespace salient::evaluate {
 
 using core::ErrorKind;
 using core::fail;
-using runner::CpuRunner;
+using runner::ModelRunner;
 
 namespace {
 
@@ -26,7 +25,7 @@ constexpr int64_t kWarmUpTokens = 4;
 /// A sequence, and the random tokens that are put into it.
 class Meter {
  public:
-  Meter(CpuRunner& runner, std::stop_token stop)
+  Meter(ModelRunner& runner, std::stop_token stop)
       : runner_(runner), stop_(std::move(stop)), sequence_(runner.new_sequence()) {}
 
   /// Makes the sequence `depth` tokens long, in the rotary regime that `final_length` asks for.
@@ -64,13 +63,13 @@ class Meter {
     runner_.forward(std::span(&run, 1));
   }
 
-  CpuRunner& runner_;
+  ModelRunner& runner_;
   std::stop_token stop_;
   runner::Sequence sequence_;
   uint64_t drawn_ = 0;
 };
 
-std::vector<SpeedTest> make_tests(const CpuRunner& runner, const SpeedOptions& options) {
+std::vector<SpeedTest> make_tests(const ModelRunner& runner, const SpeedOptions& options) {
   std::vector<SpeedTest> tests;
   if (options.prompt_tokens > 0) {
     tests.push_back({fmt::format("pp{}", options.prompt_tokens), true, options.prompt_tokens, 0, 0, {}});
@@ -90,7 +89,7 @@ std::vector<SpeedTest> make_tests(const CpuRunner& runner, const SpeedOptions& o
 }
 
 /// Measures memory some times, and adds what it found to `bandwidth`.
-double fastest_sweep(BandwidthProbe& probe, Bandwidth& bandwidth) {
+double fastest_sweep(MemoryProbe& probe, Bandwidth& bandwidth) {
   double fastest = 0;
   for (int i = 0; i < kSweeps; ++i) {
     bandwidth.sweeps.push_back(probe.measure());
@@ -119,13 +118,13 @@ void check_speed_options(const model::DecoderSpec& spec, const SpeedOptions& opt
        spec.max_positions, longest);
 }
 
-SpeedMeasurement measure_speed(CpuRunner& runner, const SpeedOptions& options, const core::ProgressCallback& progress,
-                               std::stop_token stop) {
+SpeedMeasurement measure_speed(ModelRunner& runner, MemoryProbe& probe, const SpeedOptions& options,
+                               const core::ProgressCallback& progress, std::stop_token stop) {
   check_speed_options(runner.spec(), options, runner.decoder().checkpoint().path.string());
   SpeedMeasurement result;
   result.tests = make_tests(runner, options);
-  BandwidthProbe probe(runner.pool(), options.sweep_bytes);
   result.bandwidth.bytes = probe.bytes();
+  result.bandwidth.method = probe.method();
   std::vector<Meter> meters;
   for (const SpeedTest& test : result.tests) {
     Meter& meter = meters.emplace_back(runner, stop);

@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "core/progress.h"
-#include "runner/cpu_runner.h"
+#include "evaluate/bandwidth.h"
+#include "runner/model_runner.h"
 
 namespace salient::evaluate {
 
@@ -15,7 +16,6 @@ struct SpeedOptions {
   int64_t generate_tokens = 128;  ///< 0: decoding is not measured
   int64_t depth = 4096;           ///< tokens before those that are decoded in a second test; 0: there is none
   int64_t repetitions = 5;
-  int64_t sweep_bytes = int64_t{1} << 30;  ///< of memory, that each sweep reads; far more than the caches hold
 };
 
 /// One thing that is measured, named as llama-bench names it: "pp512", "tg128", "tg128 @ d4096".
@@ -35,6 +35,7 @@ struct SpeedTest {
 /// What memory gave in the same run.
 struct Bandwidth {
   int64_t bytes = 0;           ///< that each sweep read
+  std::string method;          ///< how
   std::vector<double> sweeps;  ///< 10^9 bytes a second
 
   /// The fastest sweep: what the machine can do.
@@ -51,9 +52,9 @@ void check_speed_options(const model::DecoderSpec& spec, const SpeedOptions& opt
 
 /// Times a resident runner on random tokens. Each repetition measures every test once, and memory before and after each
 /// that decodes, so that what disturbs the machine for a while disturbs all of them; a round before them that is not
-/// counted warms up.
+/// counted warms up. `memory` is that of the runner's device.
 /// Throws what check_speed_options does, and cancelled.
-SpeedMeasurement measure_speed(runner::CpuRunner& runner, const SpeedOptions& options,
+SpeedMeasurement measure_speed(runner::ModelRunner& runner, MemoryProbe& memory, const SpeedOptions& options,
                                const core::ProgressCallback& progress, std::stop_token stop);
 
 }  // namespace salient::evaluate

@@ -9,7 +9,6 @@
 #include "core/progress.h"
 #include "evaluate/statistics.h"
 #include "evaluate/table.h"
-#include "kernels/kernels.h"
 
 namespace salient::evaluate {
 
@@ -59,17 +58,16 @@ std::string format_speed(const SpeedReport& report) {
   const Bandwidth& bandwidth = report.measurement.bandwidth;
   return format_markdown(lines) +
          fmt::format(
-             "\n{}; {} kernels; {}, {}\n"
+             "\n{}; {}; {}, {}\n"
              "t/s: mean ± standard deviation of {} repetitions on random tokens\n"
              "of bandwidth: of what the fastest sweep right before or after read, the median of the repetitions; {} "
-             "sweeps over {} gave {:.1f} GB/s at best (median {:.1f}), with as many threads, {} streams each, in pages "
-             "like those of the weights\n"
+             "sweeps over {} gave {:.1f} GB/s at best (median {:.1f}), {}\n"
              "MB read/token: the weights once, and the keys and values of the tokens before it\n"
              "words/s: at {} words a token, which is assumed; a reader takes in {} a second\n",
-             report.cpu, report.kernels, report.format, report.arithmetic,
+             report.cpu, report.device_description, report.format, report.arithmetic,
              report.measurement.tests.front().tokens_per_second.size(), bandwidth.sweeps.size(),
              core::format_bytes(static_cast<uint64_t>(bandwidth.bytes)), bandwidth.best(), median_of(bandwidth.sweeps),
-             kernels::kReadStreams, kWordsPerToken, kReaderWordsPerSecond);
+             bandwidth.method, kWordsPerToken, kReaderWordsPerSecond);
 }
 
 nlohmann::json to_json(const SpeedReport& report) {
@@ -81,6 +79,8 @@ nlohmann::json to_json(const SpeedReport& report) {
         {"model", report.model},
         {"format", report.format},
         {"arithmetic", report.arithmetic},
+        {"device", report.device},
+        {"device_description", report.device_description},
         {"cpu", report.cpu},
         {"kernels", report.kernels},
         {"threads", report.threads},

@@ -16,11 +16,13 @@ inline constexpr double kWordsPerToken = 0.75;
 /// A measurement, and of what.
 struct SpeedReport {
   std::string model;
-  std::string format;      ///< of the checkpoint
-  std::string arithmetic;  ///< "int4 in groups of 128, int8 activations"
+  std::string format;              ///< of the checkpoint
+  std::string arithmetic;          ///< "int4 in groups of 128, int8 activations"
+  std::string device = "cpu";      ///< as --device names it
+  std::string device_description;  ///< "avx512vnni kernels, 2 threads"
   std::string cpu;
-  std::string kernels;
-  int threads = 0;
+  std::string kernels;       ///< of the CPU
+  int threads = 0;           ///< of the CPU
   int64_t weight_bytes = 0;  ///< read for each token
   SpeedMeasurement measurement;
 };

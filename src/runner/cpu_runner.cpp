@@ -1,9 +1,13 @@
 #include "runner/cpu_runner.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <utility>
 
 #include "core/error.h"
+#include "core/os.h"
 #include "runner/token_runs.h"
 
 namespace salient::runner {
@@ -14,6 +18,16 @@ namespace {
 constexpr int64_t kBatchTokens = 512;
 
 }  // namespace
+
+std::string describe_kernels() {
+  std::string text = fmt::format("{} kernels", kernels::active_kernels().name);
+  std::vector<const char*> vector_sets = kernels::kernel_names();
+  vector_sets.pop_back();  // the scalar one
+  if (std::none_of(vector_sets.begin(), vector_sets.end(), kernels::find_kernels)) {
+    text += fmt::format(" (many times slower than others: this CPU runs none of {})", fmt::join(vector_sets, ", "));
+  }
+  return text;
+}
 
 CpuRunner::CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool, CpuRunnerOptions options)
     : decoder_(std::move(decoder)),
@@ -46,6 +60,10 @@ void CpuRunner::pack_head(core::ThreadPool& pool) {
   decoder_->checkpoint().release_pages();
 }
 
+std::string CpuRunner::device_description() const {
+  return fmt::format("{}, {} thread{}", describe_kernels(), pool_.size(), pool_.size() == 1 ? "" : "s");
+}
+
 Sequence CpuRunner::new_sequence() {
   return Sequence(cache_);
 }
@@ -56,12 +74,8 @@ int64_t CpuRunner::bytes_per_token() const {
   return bytes;
 }
 
-int64_t CpuRunner::cache_bytes_per_token(int64_t length) const {
-  int64_t keys = 0;
-  for (const model::LayerAttention& layer : spec().attention) {
-    keys += layer.window > 0 ? std::min(length, layer.window) : length;
-  }
-  return keys * cache_->bytes_per_token() / cache_->layers();
+uint64_t CpuRunner::available_memory() const {
+  return core::os::available_memory();
 }
 
 void CpuRunner::embed(std::span<const int32_t> tokens, float* out) const {

@@ -4,14 +4,14 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/progress.h"
 #include "core/thread_pool.h"
 #include "model/decoder.h"
 #include "runner/cpu_layer.h"
-#include "runner/head_rounding.h"
-#include "runner/runner.h"
+#include "runner/model_runner.h"
 
 namespace salient::runner {
 
@@ -31,30 +31,30 @@ struct CpuRunnerOptions {
   core::ProgressCallback progress = {};
 };
 
+/// The kernels in use: "avx2 kernels". Says so where the scalar ones are all that this CPU runs.
+std::string describe_kernels();
+
 /// Runs a decoder on the CPU. Logits are the same bits for any number of threads, any batch and any instruction set.
 /// One thread may use it at a time. `pool` must outlive it.
-class CpuRunner : public Runner {
+class CpuRunner : public ModelRunner {
  public:
   CpuRunner(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool, CpuRunnerOptions options = {});
 
   const model::DecoderSpec& spec() const override { return decoder_->spec(); }
-  const model::Decoder& decoder() const { return *decoder_; }
-  core::ThreadPool& pool() { return pool_; }
+  const model::Decoder& decoder() const override { return *decoder_; }
+  std::string device() const override { return "cpu"; }
+  std::string device_description() const override;
+  core::ThreadPool& pool() override { return pool_; }
   Residency residency() const { return options_.residency; }
-  Activations activations() const { return options_.activations; }
-  core::DType kv_dtype() const { return options_.kv_dtype; }
-  /// How the output head is rounded at load; nothing where it is held as it is stored.
-  const std::optional<HeadGroups>& rounded_head() const { return rounded_head_; }
+  Activations activations() const override { return options_.activations; }
+  core::DType kv_dtype() const override { return options_.kv_dtype; }
+  const std::optional<HeadGroups>& rounded_head() const override { return rounded_head_; }
   Sequence new_sequence() override;
   std::vector<float> forward(std::span<const TokenRun> runs) override;
   std::vector<float> hidden_states(std::span<const TokenRun> runs) override;
-
-  /// Bytes of weights read for one token, head included.
-  int64_t bytes_per_token() const;
-  /// Bytes of keys and values that each token of a sequence takes.
-  int64_t kv_bytes_per_token() const { return cache_->bytes_per_token(); }
-  /// Bytes of keys and values read for a token that sees `length` tokens, itself included, in all layers.
-  int64_t cache_bytes_per_token(int64_t length) const;
+  int64_t bytes_per_token() const override;
+  int64_t kv_bytes_per_token() const override { return cache_->bytes_per_token(); }
+  uint64_t available_memory() const override;
 
   // The same pass in its parts, for work that goes layer by layer (quantize, evaluate). In a streamed runner
   // sequences keep the keys and values of one layer only: clear them between layers.

@@ -13,6 +13,16 @@ namespace salient::serve {
 
 using Clock = std::chrono::steady_clock;
 
+namespace {
+
+/// Lets everything that a lost device has to do fail.
+void fail_all(ServedModel& model) {
+  while (model.scheduler.step()) {
+  }
+}
+
+}  // namespace
+
 Engine::Engine(std::vector<ModelEntry> models, EngineOptions options)
     : entries_(std::move(models)), options_(options), pool_(options.threads), slots_(entries_.size()) {
   for (size_t i = 0; i < entries_.size(); ++i) slots_[i].load.name = entries_[i].name;
@@ -39,6 +49,11 @@ bool Engine::is_loaded(size_t model) const {
 bool Engine::is_loading(size_t model) const {
   const std::lock_guard lock(mutex_);
   return slots_[model].loading.valid() && !slots_[model].loaded;
+}
+
+std::string Engine::device(size_t model) const {
+  const auto in_memory = loaded(model);
+  return in_memory ? in_memory->runner.device() : device::to_string(options_.model.runner.device);
 }
 
 std::shared_ptr<const ServedModel> Engine::loaded(size_t model) const {
@@ -193,20 +208,31 @@ void Engine::run(const std::stop_token& stop) {
 /// after it was given to somebody ends what it was asked all the same.
 bool Engine::step() {
   for (auto place = working_.begin(); place != working_.end();) {
-    ServedModel& model = **place;
-    const bool stepped = model.scheduler.step();
-    {
-      const std::lock_guard lock(mutex_);
-      const auto slot =
-          std::find_if(slots_.begin(), slots_.end(), [&](const Slot& one) { return one.loaded == *place; });
-      if (slot != slots_.end()) {
-        slot->load.status = model.scheduler.status();
-        if (stepped) slot->load.weight_bytes += static_cast<uint64_t>(model.runner.bytes_per_token());
-      }
+    const std::shared_ptr<ServedModel> model = *place;
+    bool stepped = model->scheduler.step();
+    if (model->runner.is_lost()) {
+      fail_all(*model);
+      stepped = false;
     }
+    note_step(model, stepped);
     place = stepped ? std::next(place) : working_.erase(place);
   }
   return !working_.empty();
+}
+
+/// Keeps what metrics say of a model. One whose device is gone is given up: who asks next has it loaded again.
+void Engine::note_step(const std::shared_ptr<ServedModel>& model, bool stepped) {
+  const std::lock_guard lock(mutex_);
+  const auto slot = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& one) { return one.loaded == model; });
+  if (slot == slots_.end()) return;
+  if (model->runner.is_lost()) {
+    slot->loading = {};
+    slot->loaded = nullptr;
+    slot->load.status = {};
+    return;
+  }
+  slot->load.status = model->scheduler.status();
+  if (stepped) slot->load.weight_bytes += static_cast<uint64_t>(model->runner.bytes_per_token());
 }
 
 std::string Engine::metrics_text() const {

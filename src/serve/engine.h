@@ -46,6 +46,8 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   const std::vector<ModelEntry>& models() const { return entries_; }
+  /// What a model runs on, or will be put on when it is loaded, as `--device` names it.
+  std::string device(size_t model) const;
   /// The index of a model; the first for an empty name and for "default". Throws a Refusal (404) that lists them all.
   size_t find(const std::string& name) const;
   bool is_loaded(size_t model) const;
@@ -86,6 +88,7 @@ class Engine {
   void take_in(const Wanted& wanted, std::shared_ptr<ServedModel> loaded, const std::exception_ptr& failure);
   std::vector<Loading> unload_idle();
   bool step();
+  void note_step(const std::shared_ptr<ServedModel>& model, bool stepped);
   void post(std::function<void()> task);
   std::function<void(generate::ReplyUpdate)> measure(std::function<void(generate::ReplyUpdate)> on_update);
 

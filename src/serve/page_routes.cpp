@@ -62,7 +62,7 @@ nlohmann::json PageRoutes::describe(size_t model) {
   }
   nlohmann::json description = known;
   description["id"] = description["name"] = engine_.models()[model].name;
-  description["device"] = "cpu";
+  description["device"] = engine_.device(model);
   description["state"] = loaded ? "loaded" : engine_.is_loading(model) ? "loading" : "not loaded";
   if (loaded) description["context"] = loaded->scheduler.context();
   return description;

@@ -111,6 +111,7 @@ nlohmann::json Routes::describe(size_t model) const {
           {"object", "model"},
           {"created", started_},
           {"owned_by", "salient"},
+          {"device", engine_.device(model)},
           {"loaded", engine_.is_loaded(model)}};
 }
 

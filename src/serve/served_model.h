@@ -10,10 +10,11 @@
 #include <vector>
 
 #include "core/thread_pool.h"
+#include "device/open_runner.h"
 #include "generate/grammar_compiler.h"
 #include "generate/scheduler.h"
 #include "model/decoder.h"
-#include "runner/cpu_runner.h"
+#include "runner/model_runner.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -21,10 +22,10 @@ namespace salient::serve {
 
 /// How models are run.
 struct ModelOptions {
-  runner::CpuRunnerOptions runner;
+  device::RunnerOptions runner;
   int64_t context = 0;    ///< 0: what the model was trained for
   int64_t parallel = 16;  ///< replies in one step
-  uint64_t kv_bytes = 0;  ///< for keys and values; 0: half of the memory that is free once the model is loaded
+  uint64_t kv_bytes = 0;  ///< for keys and values; 0: half of the device's memory that is free once the model is loaded
 };
 
 /// A model in memory. The engine's thread steps the scheduler; all the rest may be used from any thread.
@@ -37,7 +38,8 @@ struct ServedModel {
   std::shared_ptr<const model::Decoder> decoder;
   text::Tokenizer tokenizer;
   std::optional<text::ChatTemplate> chat_template;  ///< none: not a chat model
-  runner::CpuRunner runner;
+  device::OpenedRunner opened;
+  runner::ModelRunner& runner;
   generate::GrammarCompiler grammars;
   generate::Scheduler scheduler;
 };

@@ -16,7 +16,7 @@ class CApiTest : public testing::Test {
  protected:
   void SetUp() override {
     salient::tests::write_chat_model(folder_.path() / "model");
-    ASSERT_EQ(SalientOpenModel((folder_.path() / "model").c_str(), 2, nullptr, nullptr, &model_), SALIENT_OK);
+    ASSERT_EQ(SalientOpenModel((folder_.path() / "model").c_str(), 2, nullptr, nullptr, nullptr, &model_), SALIENT_OK);
     ASSERT_EQ(SalientCreateTokenizer(model_, &tokenizer_), SALIENT_OK);
     ASSERT_EQ(SalientCreateConfig(&config_), SALIENT_OK);
     ASSERT_EQ(SalientConfigSet(config_, "temperature", 0), SALIENT_OK);
@@ -162,12 +162,15 @@ TEST_F(CApiTest, TextGoesThroughTheTokenizer) {
 
 TEST_F(CApiTest, MistakesAreAStatusAndASentence) {
   SalientModel* other = nullptr;
-  EXPECT_EQ(SalientOpenModel("/no/such/model", 0, nullptr, nullptr, &other), SALIENT_NOT_FOUND);
+  EXPECT_EQ(SalientOpenModel("/no/such/model", 0, nullptr, nullptr, nullptr, &other), SALIENT_NOT_FOUND);
   EXPECT_NE(std::string(SalientLastError()).find("/no/such/model"), std::string::npos);
   EXPECT_EQ(other, nullptr);
-  EXPECT_EQ(SalientOpenModel(nullptr, 0, nullptr, nullptr, &other), SALIENT_INVALID_INPUT);
+  EXPECT_EQ(SalientOpenModel(nullptr, 0, nullptr, nullptr, nullptr, &other), SALIENT_INVALID_INPUT);
   EXPECT_STREQ(SalientLastError(), "name is null");
-  EXPECT_EQ(SalientOpenModel("x", 0, nullptr, nullptr, nullptr), SALIENT_INVALID_INPUT);
+  EXPECT_EQ(SalientOpenModel((folder_.path() / "model").c_str(), 0, nullptr, nullptr, "cuda", &other),
+            SALIENT_INVALID_INPUT);
+  EXPECT_NE(std::string(SalientLastError()).find("device is \"cuda\", expected cpu, gpu"), std::string::npos);
+  EXPECT_EQ(SalientOpenModel("x", 0, nullptr, nullptr, nullptr, nullptr), SALIENT_INVALID_INPUT);
   EXPECT_EQ(SalientCreateGenerator(nullptr, nullptr, nullptr), SALIENT_INVALID_INPUT);
   SalientGenerator* generator = nullptr;
   EXPECT_EQ(SalientCreateGenerator(nullptr, nullptr, &generator), SALIENT_INVALID_INPUT);

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "runner/cpu_runner.h"
 #include "tests/support/tiny_model.h"
 
 namespace salient::evaluate {
@@ -165,7 +166,7 @@ TEST_F(PerplexityTest, DivergenceIsTheMeanOverPredictions) {
 TEST_F(PerplexityTest, ScoresSeveralModelsAsIfEachWereAlone) {
   const Recipe r = recipe("sliding", 64, 32);
   runner::CpuRunner streamed(model_decoder_, pool_, {.residency = runner::Residency::kStreamed});
-  const std::array<runner::CpuRunner*, 3> models = {&*model_, &*base_, &streamed};
+  const std::array<runner::ModelRunner*, 3> models = {&*model_, &*base_, &streamed};
   const auto results = evaluate(models, &*base_, tokens_, r, 2, 5, {}, {});
   ASSERT_EQ(results.size(), 3U);
   const Evaluation expected = run(r, 2, 5, &*base_);

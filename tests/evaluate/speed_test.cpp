@@ -8,6 +8,7 @@
 
 #include "evaluate/speed_report.h"
 #include "model/synthetic.h"
+#include "runner/cpu_runner.h"
 #include "tests/support/expect_error.h"
 
 namespace salient::evaluate {
@@ -37,8 +38,14 @@ class SmallSynthetic {
   std::unique_ptr<runner::CpuRunner> runner_;
 };
 
-constexpr SpeedOptions kShort = {
-    .prompt_tokens = 8, .generate_tokens = 3, .depth = 70, .repetitions = 2, .sweep_bytes = 1 << 20};
+constexpr SpeedOptions kShort = {.prompt_tokens = 8, .generate_tokens = 3, .depth = 70, .repetitions = 2};
+constexpr int64_t kSweepBytes = 1 << 20;
+
+SpeedMeasurement measure(runner::CpuRunner& runner, const SpeedOptions& options, std::stop_token stop = {}) {
+  BandwidthProbe memory(runner.pool(), kSweepBytes);
+  return measure_speed(runner, memory, options, {}, std::move(stop));
+}
+
 /// Keys and values of 2 layers with 4 heads of 16 numbers in fp16.
 constexpr int64_t kTokenCacheBytes = 2 * 2 * 4 * 16 * 2;
 
@@ -64,7 +71,7 @@ TEST(SyntheticModel, GivesLogitsNearOneThatDependOnTheText) {
 
 TEST(MeasureSpeed, TimesEveryTestInEveryRepetition) {
   SmallSynthetic runner("phi-3-mini");
-  const SpeedMeasurement found = measure_speed(*runner, kShort, {}, {});
+  const SpeedMeasurement found = measure(*runner, kShort);
   ASSERT_EQ(found.tests.size(), 3u);
   EXPECT_EQ(found.tests[0].name, "pp8");
   EXPECT_EQ(found.tests[1].name, "tg3");
@@ -75,7 +82,7 @@ TEST(MeasureSpeed, TimesEveryTestInEveryRepetition) {
     EXPECT_EQ(test.bandwidth_before.size(), test.prefill ? 0u : 2u);
     EXPECT_EQ(test.bandwidth_after.size(), test.bandwidth_before.size());
   }
-  EXPECT_GE(found.bandwidth.bytes, kShort.sweep_bytes);
+  EXPECT_GE(found.bandwidth.bytes, kSweepBytes);
   EXPECT_GT(found.bandwidth.sweeps.size(), 2u);
 }
 
@@ -86,7 +93,7 @@ TEST(MeasureSpeed, CountsTheBytesThatOneTokenReads) {
   const int64_t linears = 2 * (256 * 384 + 256 * 256 + 256 * 768 + 384 * 256);
   const int64_t norms = 2 * 2 * 256;
   EXPECT_EQ(runner->bytes_per_token(), linears / 2 + linears / 128 * 3 + norms * 4 + 304 * 256 * 2);
-  const SpeedMeasurement found = measure_speed(*runner, kShort, {}, {});
+  const SpeedMeasurement found = measure(*runner, kShort);
   const auto weights = static_cast<double>(runner->bytes_per_token());
   EXPECT_EQ(found.tests[0].bytes_per_token, 0);
   EXPECT_EQ(found.tests[1].bytes_per_token, weights + 2 * kTokenCacheBytes);   // tokens 1, 2 and 3
@@ -103,10 +110,10 @@ TEST(MeasureSpeed, LeavesOutWhatHasNoTokens) {
   SmallSynthetic runner("phi-3-mini");
   SpeedOptions options = kShort;
   options.generate_tokens = 0;
-  EXPECT_EQ(measure_speed(*runner, options, {}, {}).tests.size(), 1u);
+  EXPECT_EQ(measure(*runner, options).tests.size(), 1u);
   options = kShort;
   options.prompt_tokens = options.depth = 0;
-  const auto found = measure_speed(*runner, options, {}, {});
+  const auto found = measure(*runner, options);
   ASSERT_EQ(found.tests.size(), 1u);
   EXPECT_EQ(found.tests[0].name, "tg3");
 }
@@ -115,10 +122,9 @@ TEST(MeasureSpeed, RefusesWhatTheContextCannotHoldAndNothing) {
   SmallSynthetic runner("phi-3-mini");
   SpeedOptions options = kShort;
   options.depth = 254;
-  tests::expect_error(core::ErrorKind::kInvalidInput, {"small", "256", "257"},
-                      [&] { measure_speed(*runner, options, {}, {}); });
+  tests::expect_error(core::ErrorKind::kInvalidInput, {"small", "256", "257"}, [&] { measure(*runner, options); });
   options.prompt_tokens = options.generate_tokens = 0;
-  tests::expect_error(core::ErrorKind::kInvalidInput, {"nothing"}, [&] { measure_speed(*runner, options, {}, {}); });
+  tests::expect_error(core::ErrorKind::kInvalidInput, {"nothing"}, [&] { measure(*runner, options); });
 }
 
 TEST(MeasureSpeed, StopsWhenAskedTo) {
@@ -126,7 +132,7 @@ TEST(MeasureSpeed, StopsWhenAskedTo) {
   std::stop_source source;
   source.request_stop();
   tests::expect_error(core::ErrorKind::kCancelled, {"interrupted"},
-                      [&] { measure_speed(*runner, kShort, {}, source.get_token()); });
+                      [&] { measure(*runner, kShort, source.get_token()); });
 }
 
 /// 2 GB a token at 10 tokens a second on average, where memory gives 50 GB/s at best.
@@ -137,11 +143,12 @@ SpeedReport made_up_report() {
   report.arithmetic = "int4";
   report.cpu = "a CPU";
   report.kernels = "scalar";
+  report.device_description = "scalar kernels, 2 threads";
   report.threads = 2;
   report.weight_bytes = int64_t{3} << 29;
   report.measurement.tests = {{"pp512", true, 512, 0, 0, {60, 80}},
                               {"tg128", false, 128, 0, 2e9, {9, 10, 11}, {40, 30, 50}, {36, 40, 50}}};
-  report.measurement.bandwidth = {int64_t{1} << 30, {40, 50, 45}};
+  report.measurement.bandwidth = {int64_t{1} << 30, "by a test", {40, 50, 45}};
   return report;
 }
 
@@ -149,6 +156,7 @@ TEST(SpeedReport, SaysWhatShareOfTheBandwidthDecodingUses) {
   const nlohmann::json json = to_json(made_up_report());
   ASSERT_EQ(json.size(), 2u);
   EXPECT_EQ(json[0]["test"], "pp512");
+  EXPECT_EQ(json[0]["device"], "cpu");
   EXPECT_EQ(json[0]["tokens_per_second"], 70);
   EXPECT_FALSE(json[0].contains("bandwidth_percent"));
   EXPECT_EQ(json[1]["tokens_per_second"], 10);
@@ -165,7 +173,7 @@ TEST(SpeedReport, IsATableWithWhatItRestsOnBelow) {
   EXPECT_NE(table.find("| pp512 | 70.00 ± 14.14 |"), std::string::npos) << table;
   EXPECT_NE(table.find("| tg128 | 10.00 ± 1.00  | 2000.0        | 20.0 | 45 %         | 7.5     |"), std::string::npos)
       << table;
-  for (const char* part : {"a CPU; scalar kernels", "50.0 GB/s", "3 sweeps over 1.00 GiB", "median 45.0",
+  for (const char* part : {"a CPU; scalar kernels", "50.0 GB/s", "3 sweeps over 1.00 GiB", "median 45.0), by a test",
                            "0.75 words a token, which is assumed", "a reader takes in 5 a second"}) {
     EXPECT_NE(table.find(part), std::string::npos) << part << " is not in\n" << table;
   }

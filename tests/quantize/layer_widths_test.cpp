@@ -154,7 +154,8 @@ TEST_F(LayerWidthsTest, WhatIsOutOfReachIsRefusedWithWhatIsNot) {
     choose({.bytes = 999});
     ADD_FAILURE() << "it was taken";
   } catch (const core::Error& error) {
-    EXPECT_EQ(std::string(error.what()), "a size of 999 bytes is out of reach: with all layers in int4 it is 1000 bytes");
+    EXPECT_EQ(std::string(error.what()),
+              "a size of 999 bytes is out of reach: with all layers in int4 it is 1000 bytes");
   }
   std::stop_source stop;
   stop.request_stop();

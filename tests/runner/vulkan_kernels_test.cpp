@@ -208,7 +208,7 @@ TEST_P(VulkanKernels, NormsAreTheReferences) {
       const DeviceSlice y = upload(x);
       commands_->begin();
       commands_->dispatch(Shader::kNorm, {is_layer_norm, accumulate}, Push{kSize, 1e-5f},
-                          {upload(x), upload(weight), upload(bias), y}, {kRows});
+                          {upload(x), upload(weight), upload(bias), y}, {kRows}, {});
       const auto result = run_and_read(y);
       for (int64_t row = 0; row < kRows; ++row) {
         std::vector<float> expected(kSize);
@@ -237,8 +237,8 @@ TEST_P(VulkanKernels, ActivationsAreTheReferences) {
     for (const bool is_gated : {false, true}) {
       const DeviceSlice y = upload(is_gated ? up : gate);
       commands_->begin();
-      commands_->dispatch(Shader::kActivate, {is_gelu, is_gated}, static_cast<uint32_t>(kCount), {upload(gate), y},
-                          {4});
+      commands_->dispatch(Shader::kActivate, {is_gelu, is_gated}, static_cast<uint32_t>(kCount), {upload(gate), y}, {4},
+                          {});
       const auto result = run_and_read(y);
       std::vector<float> expected = gate;
       (is_gelu ? kernels::kScalarKernels.gelu : kernels::kScalarKernels.silu)(expected.data(), kCount);
@@ -317,16 +317,16 @@ TEST_P(VulkanKernels, AttentionIsTheReference) {
     commands_->dispatch(Shader::kRotate, {word(test.head_dim), word(test.rotary_dim), 0u},
                         RotatePush{word(test.heads), word(test.kv_heads), 0},
                         {query_slice, upload(key), upload(value), upload(rows), page_slice, upload(angles), {}, cache},
-                        {test.heads + 2 * test.kv_heads, total});
+                        {test.heads + 2 * test.kv_heads, total}, {});
     commands_->barrier();
     commands_->dispatch(
         Shader::kAttention, {word(test.head_dim), word(group), word(members), word(block_tokens), test.soft_cap > 0},
         Push{word(test.kv_heads), kScale, test.soft_cap, word(test.window), test.parts > 1 ? 64u : 4096u},
         {query_slice, upload(blocks), page_slice, cache, cache, parts},
-        {test.kv_heads * member_blocks, std::ssize(blocks) / 4, test.parts});
+        {test.kv_heads * member_blocks, std::ssize(blocks) / 4, test.parts}, {});
     commands_->barrier();
-    commands_->dispatch(Shader::kMerge, {word(test.head_dim)}, word(test.parts), {parts, attended},
-                        {test.heads, total});
+    commands_->dispatch(Shader::kMerge, {word(test.head_dim)}, word(test.parts), {parts, attended}, {test.heads, total},
+                        {});
     const auto result = run_and_read(attended);
 
     const auto turned = [&](const std::vector<float>& x, int64_t heads, int64_t position, int64_t head) {

@@ -8,6 +8,8 @@
 #include <optional>
 
 #include "runner/cpu_runner.h"
+#include "runner/vulkan/vulkan_bandwidth.h"
+#include "runner/vulkan/vulkan_count.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tiny_quantized.h"
@@ -269,6 +271,44 @@ TEST_F(VulkanRunnerTest, WhatCannotBeDoneIsSaid) {
   auto checkpoint = std::make_shared<checkpoint::Checkpoint>(checkpoint::open_checkpoint(folder.path() / "odd"));
   decoder_ = std::make_shared<model::Decoder>(std::move(checkpoint));
   tests::expect_error(ErrorKind::kUnsupported, {"60 inputs", "multiples of 8"}, [&] { make_runner(); });
+}
+
+// What is counted is what runs: the same dispatches, and at least every byte of the weights.
+TEST_F(VulkanRunnerTest, WhatATokenMovesIsCountedFromItsCommands) {
+  VulkanRunner runner = make_runner();
+  Sequence sequence = runner.new_sequence();
+  const TokenRun run[] = {{std::span(tokens_).first(1), &sequence}};
+  runner.forward(run);
+  const VulkanTraffic first = count_vulkan_traffic(decoder_, pool_, {.activations = Activations::kFp32}, 0);
+  EXPECT_EQ(first.dispatches, runner.dispatches());
+  EXPECT_EQ(first.weights, runner.bytes_per_token());
+  EXPECT_EQ(first.cache, runner.kv_bytes_per_token());
+  const model::DecoderSpec& spec = runner.spec();
+  // Hidden states, attention and the MLP of each layer, written and read again; logits, copied.
+  const int64_t least =
+      4 *
+      (spec.layers * (2 * spec.hidden_size + 2 * spec.query_size() + 2 * spec.kv_size() + 2 * spec.intermediate_size) +
+       2 * spec.vocab_size);
+  EXPECT_GT(first.written, least);
+  EXPECT_LT(first.written, 2 * least);
+  EXPECT_GT(first.read, first.weights + least);
+  // The parts that a long context is shared out in are merged.
+  const VulkanTraffic deep = count_vulkan_traffic(decoder_, pool_, {.activations = Activations::kFp32}, 1023);
+  EXPECT_EQ(deep.cache, 1024 * first.cache);
+  EXPECT_EQ(deep.dispatches, first.dispatches);
+  const int64_t part_bytes = spec.layers * spec.heads * (spec.head_dim + 2) * 4;
+  EXPECT_EQ(deep.written - first.written, part_bytes);
+  // int8 activations are a quarter of the bytes, after one more dispatch for each input.
+  const VulkanTraffic rounded = count_vulkan_traffic(decoder_, pool_, {.activations = Activations::kInt8}, 0);
+  EXPECT_GT(rounded.dispatches, first.dispatches);
+  EXPECT_EQ(rounded.weights, first.weights);
+}
+
+TEST_F(VulkanRunnerTest, MemoryIsReadAndCopied) {
+  VulkanBandwidthProbe probe(0);
+  EXPECT_GT(probe.bytes(), 1 << 20);
+  EXPECT_GT(probe.read(), 0);
+  EXPECT_GT(probe.copy(), 0);
 }
 
 TEST(VulkanAdapters, ARealDeviceIsChosenAndSoftwareNever) {

@@ -31,14 +31,15 @@ const std::map<std::string, std::set<std::string>>& layer_table() {
       {"model", {"core", "checkpoint"}},
       {"kernels", {"core"}},
       {"runner", {"core", "model", "kernels"}},
+      {"device", {"core", "model", "kernels", "runner"}},
       {"generate", {"core", "kernels", "runner", "text"}},
       {"quantize", {"core", "checkpoint", "model", "kernels", "runner"}},
       {"convert", {"core", "checkpoint", "model"}},
       {"evaluate", {"core", "kernels", "runner", "text", "hub"}},
       {"api",
-       {"core", "checkpoint", "hub", "text", "model", "kernels", "runner", "generate", "quantize", "convert",
+       {"core", "checkpoint", "hub", "text", "model", "kernels", "runner", "device", "generate", "quantize", "convert",
         "evaluate"}},
-      {"serve", {"core", "checkpoint", "text", "model", "runner", "generate"}},
+      {"serve", {"core", "checkpoint", "text", "model", "runner", "device", "generate"}},
       {"cli", {"core", "api", "serve"}},
   };
   return table;

@@ -13,8 +13,8 @@ export function formatSeconds(seconds: number): string {
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
-/** Names of formats and devices as people write them: CPU, AWQ, GGUF; onnxruntime. */
-export const formatName = (name: string) => (name.length <= 4 ? name.toUpperCase() : name);
+/** Names of formats and devices as people write them: CPU, GPU:0, AWQ, GGUF; safetensors. */
+export const formatName = (name: string) => (name.length <= 5 ? name.toUpperCase() : name);
 
 /** What is known of a model before it is used: "103 MB · AWQ · CPU". */
 export const formatModel = ({ size_bytes, format, device }: Model) =>

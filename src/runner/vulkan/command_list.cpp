@@ -23,6 +23,7 @@ CommandList::CommandList(const VulkanDevice& device, Pipelines& pipelines)
 void CommandList::begin() {
   used_sets_ = 0;
   dispatches_ = 0;
+  traffic_ = {};
   // A recording that an error ended is not finished.
   commands_->reset();
   commands_->begin(vk::CommandBufferBeginInfo());
@@ -73,7 +74,13 @@ void CommandList::record(Shader shader, std::span<const uint32_t> constants, std
 }
 
 void CommandList::copy(const DeviceSlice& from, const DeviceSlice& to) {
+  add({static_cast<int64_t>(from.bytes), static_cast<int64_t>(from.bytes)});
   commands_->copyBuffer(from.buffer, to.buffer, vk::BufferCopy(from.offset, to.offset, from.bytes));
+}
+
+void CommandList::fill(const DeviceSlice& slice, uint32_t word) {
+  add({0, static_cast<int64_t>(slice.bytes)});
+  commands_->fillBuffer(slice.buffer, slice.offset, slice.bytes, word);
 }
 
 void CommandList::barrier() {

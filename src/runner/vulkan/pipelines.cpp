@@ -18,6 +18,7 @@
 #include <shaders/quantize.h>
 #include <shaders/rotate.h>
 #include <shaders/rotate_subgroups.h>
+#include <shaders/sweep.h>
 
 #include <array>
 #include <fstream>
@@ -57,8 +58,38 @@ Code code_of(Shader shader, const VulkanFeatures& features) {
       return k_activate;
     case Shader::kGather:
       return k_gather;
+    case Shader::kSweep:
+      return k_sweep;
   }
   core::fail(core::ErrorKind::kInternal, "there is no shader {}", static_cast<int>(shader));
+}
+
+const char* name_of(Shader shader) {
+  switch (shader) {
+    case Shader::kGemv:
+      return "gemv";
+    case Shader::kGemvInt8:
+      return "gemv_int8";
+    case Shader::kGemm:
+      return "gemm";
+    case Shader::kQuantize:
+      return "quantize";
+    case Shader::kNorm:
+      return "norm";
+    case Shader::kRotate:
+      return "rotate";
+    case Shader::kAttention:
+      return "attention";
+    case Shader::kMerge:
+      return "merge";
+    case Shader::kActivate:
+      return "activate";
+    case Shader::kGather:
+      return "gather";
+    case Shader::kSweep:
+      return "sweep";
+  }
+  return "unknown";
 }
 
 /// One file a driver: the driver itself refuses what it did not write, and starts an empty cache.
@@ -114,6 +145,23 @@ void Pipelines::save() const {
 vk::Pipeline Pipelines::get(Shader shader, std::span<const uint32_t> constants) {
   vk::UniquePipeline& pipeline = pipelines_[{shader, {constants.begin(), constants.end()}}];
   if (pipeline) return *pipeline;
+  try {
+    pipeline = compile(shader, constants);
+  } catch (const vk::DeviceLostError&) {
+    throw;
+  } catch (const vk::OutOfDeviceMemoryError&) {
+    throw;
+  } catch (const vk::OutOfHostMemoryError&) {
+    throw;
+  } catch (const vk::SystemError& error) {
+    core::fail(core::ErrorKind::kUnsupported,
+               "{}: its driver ({}) refuses the shader {}: {}: try a newer driver, or SALIENT_VULKAN_FEATURES=none",
+               device_.adapter().name, device_.adapter().driver, name_of(shader), error.what());
+  }
+  return *pipeline;
+}
+
+vk::UniquePipeline Pipelines::compile(Shader shader, std::span<const uint32_t> constants) {
   vk::UniqueShaderModule& module = modules_[shader];
   if (!module) {
     const Code code = code_of(shader, device_.features());
@@ -125,8 +173,7 @@ vk::Pipeline Pipelines::get(Shader shader, std::span<const uint32_t> constants) 
                                               constants.size_bytes(), constants.data());
   const vk::PipelineShaderStageCreateInfo stage({}, vk::ShaderStageFlagBits::eCompute, *module, "main",
                                                 &specialization);
-  pipeline = device_.handle().createComputePipelineUnique(*cache_, {{}, stage, *layout_}).value;
-  return *pipeline;
+  return device_.handle().createComputePipelineUnique(*cache_, {{}, stage, *layout_}).value;
 }
 
 }  // namespace salient::runner

@@ -13,7 +13,19 @@
 namespace salient::runner {
 
 /// The programs of shaders/.
-enum class Shader { kGemv, kGemvInt8, kGemm, kQuantize, kNorm, kRotate, kAttention, kMerge, kActivate, kGather };
+enum class Shader {
+  kGemv,
+  kGemvInt8,
+  kGemm,
+  kQuantize,
+  kNorm,
+  kRotate,
+  kAttention,
+  kMerge,
+  kActivate,
+  kGather,
+  kSweep
+};
 
 /// Storage buffers that every shader may bind, and bytes of push constants.
 inline constexpr uint32_t kMostBindings = 8;
@@ -32,6 +44,7 @@ class Pipelines {
   vk::DescriptorSetLayout set_layout() const { return *set_layout_; }
 
  private:
+  vk::UniquePipeline compile(Shader shader, std::span<const uint32_t> constants);
   void save() const;
 
   const VulkanDevice& device_;

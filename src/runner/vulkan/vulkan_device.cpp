@@ -3,8 +3,6 @@
 #include <limits>
 #include <vector>
 
-#include "runner/vulkan/vulkan_instance.h"
-
 namespace salient::runner {
 
 namespace {

@@ -6,7 +6,7 @@
 #include <vulkan/vulkan.hpp>
 
 #include "core/error.h"
-#include "runner/vulkan/vulkan_adapter.h"
+#include "runner/vulkan/vulkan_instance.h"
 
 namespace salient::runner {
 
@@ -40,6 +40,8 @@ class VulkanDevice {
   const VulkanFeatures& features() const { return features_; }
   const vk::PhysicalDeviceLimits& limits() const { return properties_.limits; }
   const vk::PhysicalDeviceProperties& properties() const { return properties_; }
+  /// Bytes of its own memory that are free now; all of it where the driver does not tell.
+  uint64_t available_memory() const { return available_device_memory(physical_); }
   uint64_t largest_allocation() const { return largest_allocation_; }
   vk::Device handle() const { return *device_; }
   uint32_t queue_family() const { return queue_family_; }

@@ -154,6 +154,55 @@ bool has_subgroup_sums(const vk::PhysicalDeviceSubgroupProperties& subgroups) {
          (subgroups.supportedStages & vk::ShaderStageFlagBits::eCompute) && subgroups.subgroupSize >= kNarrowest;
 }
 
+bool is_new(const vk::PhysicalDevice& device) {
+  return device.getProperties().apiVersion >= VK_API_VERSION_1_3;
+}
+
+/// One member of a feature structure that a version or an extension has; false where the device has neither.
+template <typename Features>
+bool has_feature(const vk::PhysicalDevice& device, const char* extension, vk::Bool32 Features::*member) {
+  if (!is_new(device) && !has_extension(device, extension)) return false;
+  return device.getFeatures2<vk::PhysicalDeviceFeatures2, Features>().template get<Features>().*member;
+}
+
+/// What is there of driver, features and abilities, of a device of Vulkan 1.1 or later.
+void describe_features(const vk::PhysicalDevice& device, VulkanAdapter& adapter) {
+  const auto subgroups = device.getProperties2<vk::PhysicalDeviceProperties2, vk::PhysicalDeviceSubgroupProperties>();
+  adapter.features.subgroups = has_subgroup_sums(subgroups.get<vk::PhysicalDeviceSubgroupProperties>());
+  if (is_new(device) || has_extension(device, VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME)) {
+    const auto driver = device.getProperties2<vk::PhysicalDeviceProperties2, vk::PhysicalDeviceDriverProperties>()
+                            .get<vk::PhysicalDeviceDriverProperties>();
+    adapter.driver = fmt::format("{} {}", driver.driverName.data(), driver.driverInfo.data());
+  }
+  using IntegerDot = vk::PhysicalDeviceShaderIntegerDotProductFeatures;
+  adapter.features.integer_dot =
+      has_feature(device, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &IntegerDot::shaderIntegerDotProduct);
+  adapter.fast_integer_dot =
+      adapter.features.integer_dot &&
+      device.getProperties2<vk::PhysicalDeviceProperties2, vk::PhysicalDeviceShaderIntegerDotProductProperties>()
+          .get<vk::PhysicalDeviceShaderIntegerDotProductProperties>()
+          .integerDotProduct4x8BitPackedSignedAccelerated;
+  using Arithmetic = vk::PhysicalDeviceShaderFloat16Int8Features;
+  constexpr const char* kArithmetic = VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME;
+  adapter.abilities = {
+      {"subgroup arithmetic", adapter.features.subgroups, "sums and maxima of a workgroup"},
+      {"integer dot product", adapter.features.integer_dot, "int8 activations"},
+      {"integer dot product in one instruction", adapter.fast_integer_dot, "int8 activations are chosen", false},
+      {"fp16 arithmetic", has_feature(device, kArithmetic, &Arithmetic::shaderFloat16), ""},
+      {"int8 arithmetic", has_feature(device, kArithmetic, &Arithmetic::shaderInt8), ""},
+      {"16-bit storage",
+       has_feature(device, VK_KHR_16BIT_STORAGE_EXTENSION_NAME,
+                   &vk::PhysicalDevice16BitStorageFeatures::storageBuffer16BitAccess),
+       ""},
+      {"8-bit storage",
+       has_feature(device, VK_KHR_8BIT_STORAGE_EXTENSION_NAME,
+                   &vk::PhysicalDevice8BitStorageFeatures::storageBuffer8BitAccess),
+       ""},
+      {"cooperative matrix", has_extension(device, "VK_KHR_cooperative_matrix"), ""},
+      {"memory budget", has_extension(device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME), "how much memory is free", false},
+  };
+}
+
 }  // namespace
 
 vk::Instance vulkan_instance() {
@@ -163,6 +212,27 @@ vk::Instance vulkan_instance() {
 
 std::vector<vk::PhysicalDevice> physical_devices() {
   return vulkan_instance().enumeratePhysicalDevices();
+}
+
+uint64_t available_device_memory(vk::PhysicalDevice device) {
+  const bool has_budget = device.getProperties().apiVersion >= VK_API_VERSION_1_1 &&
+                          has_extension(device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+  vk::PhysicalDeviceMemoryBudgetPropertiesEXT budget;
+  vk::PhysicalDeviceMemoryProperties memory = device.getMemoryProperties();
+  if (has_budget) {
+    const auto chain =
+        device.getMemoryProperties2<vk::PhysicalDeviceMemoryProperties2, vk::PhysicalDeviceMemoryBudgetPropertiesEXT>();
+    budget = chain.get<vk::PhysicalDeviceMemoryBudgetPropertiesEXT>();
+  }
+  uint64_t largest = 0;
+  uint64_t available = 0;
+  for (uint32_t i = 0; i < memory.memoryHeapCount; ++i) {
+    const vk::MemoryHeap& heap = memory.memoryHeaps[i];
+    if (!(heap.flags & vk::MemoryHeapFlagBits::eDeviceLocal) || heap.size <= largest) continue;
+    largest = heap.size;
+    available = has_budget ? budget.heapBudget[i] - std::min(budget.heapBudget[i], budget.heapUsage[i]) : heap.size;
+  }
+  return available;
 }
 
 VulkanAdapter describe_adapter(vk::PhysicalDevice device, int index) {
@@ -179,28 +249,10 @@ VulkanAdapter describe_adapter(vk::PhysicalDevice device, int index) {
     const vk::MemoryHeap& heap = memory.memoryHeaps[i];
     if (heap.flags & vk::MemoryHeapFlagBits::eDeviceLocal) adapter.memory = std::max(adapter.memory, heap.size);
   }
+  adapter.available_memory = available_device_memory(device);
   adapter.refusal = find_refusal(device, properties);
-  if (properties.apiVersion < VK_API_VERSION_1_1) return adapter;
-  const auto subgroups = device.getProperties2<vk::PhysicalDeviceProperties2, vk::PhysicalDeviceSubgroupProperties>();
-  adapter.features.subgroups = has_subgroup_sums(subgroups.get<vk::PhysicalDeviceSubgroupProperties>());
-  adapter.features.integer_dot = false;
-  const bool is_new = properties.apiVersion >= VK_API_VERSION_1_3;
-  if (is_new || has_extension(device, VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME)) {
-    const auto driver = device.getProperties2<vk::PhysicalDeviceProperties2, vk::PhysicalDeviceDriverProperties>()
-                            .get<vk::PhysicalDeviceDriverProperties>();
-    adapter.driver = fmt::format("{} {}", driver.driverName.data(), driver.driverInfo.data());
-  }
-  if (is_new || has_extension(device, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
-    adapter.features.integer_dot =
-        device.getFeatures2<vk::PhysicalDeviceFeatures2, vk::PhysicalDeviceShaderIntegerDotProductFeatures>()
-            .get<vk::PhysicalDeviceShaderIntegerDotProductFeatures>()
-            .shaderIntegerDotProduct;
-    adapter.fast_integer_dot =
-        adapter.features.integer_dot &&
-        device.getProperties2<vk::PhysicalDeviceProperties2, vk::PhysicalDeviceShaderIntegerDotProductProperties>()
-            .get<vk::PhysicalDeviceShaderIntegerDotProductProperties>()
-            .integerDotProduct4x8BitPackedSignedAccelerated;
-  }
+  adapter.features = {false, false};
+  if (properties.apiVersion >= VK_API_VERSION_1_1) describe_features(device, adapter);
   return adapter;
 }
 
@@ -216,6 +268,15 @@ std::vector<VulkanAdapter> list_vulkan_adapters() {
     core::fail(core::ErrorKind::kInternal, "the Vulkan adapters could not be listed: {}", error.what());
   }
   return adapters;
+}
+
+std::string why_no_vulkan_adapter() {
+  try {
+    vulkan_instance();
+  } catch (const core::Error& error) {
+    return error.what();
+  }
+  return "no Vulkan driver here offers a device; a GPU's vendor has one";
 }
 
 int choose_vulkan_adapter(const std::vector<VulkanAdapter>& adapters) {

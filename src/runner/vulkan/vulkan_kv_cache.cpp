@@ -21,6 +21,14 @@ VulkanKvCache::VulkanKvCache(std::shared_ptr<const VulkanDevice> device, Pipelin
       layers_(layers),
       page_bytes_(kv_heads * 2 * kPageKeys * head_dim * static_cast<int64_t>(sizeof(uint16_t))) {}
 
+uint64_t VulkanKvCache::first_bytes(const model::DecoderSpec& spec) {
+  return static_cast<uint64_t>(spec.layers * kFirstPages * kPageKeys * 2 * spec.kv_size()) * sizeof(uint16_t);
+}
+
+int64_t VulkanKvCache::most_pages() const {
+  return static_cast<int64_t>(device_->limits().maxStorageBufferRange) / page_bytes_;
+}
+
 DeviceSlice VulkanKvCache::layer(int64_t index) const {
   return buffers_[static_cast<size_t>(index)].slice();
 }
@@ -30,8 +38,7 @@ void VulkanKvCache::add_page() {
     ++pages_;
     return;
   }
-  const auto most = static_cast<int64_t>(device_->limits().maxStorageBufferRange) / page_bytes_;
-  const int64_t capacity = std::min(std::max(kFirstPages, 2 * capacity_), most);
+  const int64_t capacity = std::min(std::max(kFirstPages, 2 * capacity_), most_pages());
   if (capacity <= capacity_) {
     core::fail(core::ErrorKind::kOutOfMemory,
                "{}: keys and values of {} tokens are all it can hold: it binds {} of one layer at most",
@@ -39,24 +46,26 @@ void VulkanKvCache::add_page() {
                core::format_bytes(device_->limits().maxStorageBufferRange));
   }
   translate_errors(device_->adapter().name, [&] {
-    std::vector<DeviceBuffer> larger;
-    for (int64_t i = 0; i < layers_; ++i) {
-      larger.emplace_back(*device_, static_cast<uint64_t>(capacity * page_bytes_), MemoryPlace::kDevice);
-    }
-    if (pages_ > 0) {
-      commands_.begin();
-      for (int64_t i = 0; i < layers_; ++i) {
-        commands_.copy(layer(i).part(0, static_cast<uint64_t>(pages_ * page_bytes_)),
-                       larger[static_cast<size_t>(i)].slice());
-      }
-      commands_.end();
-      commands_.run();
-    }
-    buffers_ = std::move(larger);
+    buffers_.resize(static_cast<size_t>(layers_));
+    // Recordings bind what is replaced, also when this ends half way.
+    ++generation_;
+    for (DeviceBuffer& buffer : buffers_) grow(buffer, static_cast<uint64_t>(capacity * page_bytes_));
   });
   capacity_ = capacity;
-  ++generation_;
   ++pages_;
+}
+
+/// One layer after the other, so that never more than one is there twice.
+void VulkanKvCache::grow(DeviceBuffer& buffer, uint64_t bytes) {
+  if (buffer.bytes() >= bytes) return;
+  DeviceBuffer larger(*device_, bytes, MemoryPlace::kDevice);
+  if (pages_ > 0) {
+    commands_.begin();
+    commands_.copy(buffer.slice().part(0, static_cast<uint64_t>(pages_ * page_bytes_)), larger.slice());
+    commands_.end();
+    commands_.run();
+  }
+  buffer = std::move(larger);
 }
 
 void VulkanKvCache::copy_page(int32_t from, int32_t to) {

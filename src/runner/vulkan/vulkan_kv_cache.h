@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "model/decoder_spec.h"
 #include "runner/sequence.h"
 #include "runner/vulkan/command_list.h"
 #include "runner/vulkan/device_memory.h"
@@ -20,7 +21,10 @@ class VulkanKvCache : public PagePool {
 
   int64_t page_tokens() const override { return kPageKeys; }
   int64_t bytes_per_token() const { return layers_ * page_bytes_ / kPageKeys; }
+  int64_t most_pages() const;
   DeviceSlice layer(int64_t index) const;
+  /// What it takes once there is a page.
+  static uint64_t first_bytes(const model::DecoderSpec& spec);
   /// Changes when buffers were replaced: recordings that bind them have to be made again.
   int64_t generation() const { return generation_; }
 
@@ -31,6 +35,8 @@ class VulkanKvCache : public PagePool {
   void copy_page(int32_t from, int32_t to) override;
 
  private:
+  void grow(DeviceBuffer& buffer, uint64_t bytes);
+
   std::shared_ptr<const VulkanDevice> device_;  ///< sequences may outlive their runner
   CommandList commands_;
   int64_t layers_;

@@ -17,6 +17,7 @@ constexpr int64_t kGemvTokens = 8;
 constexpr int64_t kGemmTile = 64;
 /// Rows that a thread packs at a time.
 constexpr int64_t kPackedRows = 16;
+constexpr int64_t kFloatBytes = sizeof(float);
 
 int64_t divide_up(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -67,7 +68,7 @@ VulkanLinear::VulkanLinear(const core::LinearWeights& weights, const std::string
     pieces_.push_back(
         {first, rows, context.arena.allocate(static_cast<uint64_t>(rows * row_bytes())),
          is_quantized() ? context.arena.allocate(static_cast<uint64_t>(rows * number_bytes())) : DeviceSlice()});
-    pack(weights, pieces_.back(), context);
+    if (context.weights == Weights::kUploaded) pack(weights, pieces_.back(), context);
   }
   if (!weights.bias.empty()) {
     bias_ = context.arena.allocate(weights.bias.size() * sizeof(float));
@@ -168,6 +169,11 @@ void VulkanLinear::pack_quantized_rows(const core::QuantizedTensor& rows, std::b
   }
 }
 
+int64_t VulkanLinear::input_bytes(int64_t tokens, bool rounded) const {
+  const int64_t numbers = tokens * in_features_;
+  return rounded ? numbers + numbers / chunk_size(kind_) * 2 * kFloatBytes : numbers * kFloatBytes;
+}
+
 void VulkanLinear::multiply(CommandList& commands, const Input& x, bool rounded, int64_t tokens, const DeviceSlice& y,
                             bool accumulate) const {
   struct Push {
@@ -182,29 +188,32 @@ void VulkanLinear::multiply(CommandList& commands, const Input& x, bool rounded,
     const Push push{static_cast<uint32_t>(piece.rows), static_cast<uint32_t>(in_features_),
                     static_cast<uint32_t>(tokens), static_cast<uint32_t>(piece.first_row),
                     static_cast<uint32_t>(out_features_)};
+    const int64_t y_bytes = tokens * piece.rows * kFloatBytes;
+    const int64_t weight_bytes = piece.rows * (row_bytes() + number_bytes() + (has_bias ? kFloatBytes : 0));
+    const Traffic traffic{weight_bytes + input_bytes(tokens, rounded) + (accumulate ? y_bytes : 0), y_bytes};
     if (is_gemv) {
       commands.dispatch(rounded ? Shader::kGemvInt8 : Shader::kGemv,
                         {kind, group_size, half_numbers_, offsets_, has_bias, accumulate, gemv_tokens}, push,
                         {piece.weights, piece.numbers, x.values, y, bias_, x.blocks},
-                        {divide_up(piece.rows, kGemvRows), divide_up(tokens, gemv_tokens)});
+                        {divide_up(piece.rows, kGemvRows), divide_up(tokens, gemv_tokens)}, traffic);
     } else {
       commands.dispatch(Shader::kGemm, {kind, group_size, half_numbers_, offsets_, has_bias, accumulate}, push,
                         {piece.weights, piece.numbers, x.values, y, bias_},
-                        {divide_up(piece.rows, kGemmTile), divide_up(tokens, kGemmTile)});
+                        {divide_up(piece.rows, kGemmTile), divide_up(tokens, kGemmTile)}, traffic);
     }
   }
 }
 
 bool VulkanLinearStage::reserve(int64_t tokens, int64_t features) {
   if (tokens * features <= reserved_numbers_) return false;
-  reserved_numbers_ = tokens * features;
-  const auto numbers = static_cast<uint64_t>(reserved_numbers_);
+  const auto numbers = static_cast<uint64_t>(tokens * features);
   ordered_ = DeviceBuffer(device_, numbers * sizeof(float), MemoryPlace::kDevice);
   if (activations_ == Activations::kInt8) {
     const auto rounded = static_cast<uint64_t>(std::min(tokens, kGemvTokens) * features);
     rounded_ = DeviceBuffer(device_, rounded, MemoryPlace::kDevice);
     blocks_ = DeviceBuffer(device_, rounded / 16 * 2 * sizeof(float), MemoryPlace::kDevice);
   }
+  reserved_numbers_ = tokens * features;
   return true;
 }
 
@@ -219,7 +228,8 @@ VulkanLinear::Input VulkanLinearStage::prepare(CommandList& commands, const Devi
     const auto columns = static_cast<uint32_t>(linear.in_features());
     commands.barrier();
     commands.dispatch(Shader::kGather, {}, columns, {values, linear.column_input_slice(), ordered_.slice()},
-                      {divide_up(columns, 256), tokens});
+                      {divide_up(columns, 256), tokens},
+                      {(tokens + 1) * linear.in_features() * kFloatBytes, tokens * linear.in_features() * kFloatBytes});
     values = ordered_.slice();
   }
   if (!rounds(linear, tokens)) return {values, {}};
@@ -227,7 +237,8 @@ VulkanLinear::Input VulkanLinearStage::prepare(CommandList& commands, const Devi
   const int64_t blocks = tokens * linear.in_features() / block;
   commands.barrier();
   commands.dispatch(Shader::kQuantize, {static_cast<uint32_t>(block)}, static_cast<uint32_t>(blocks),
-                    {values, rounded_.slice(), blocks_.slice()}, {divide_up(blocks, 64)});
+                    {values, rounded_.slice(), blocks_.slice()}, {divide_up(blocks, 64)},
+                    {linear.input_bytes(tokens, false), linear.input_bytes(tokens, true)});
   return {rounded_.slice(), blocks_.slice()};
 }
 

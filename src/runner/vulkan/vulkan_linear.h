@@ -18,12 +18,16 @@ enum class WeightKind : uint32_t { kF32 = 0, kF16 = 1, kBF16 = 2, kInt4 = 4, kIn
 /// Numbers of one chunk of 16 bytes.
 int64_t chunk_size(WeightKind kind);
 
+/// Whether weights are put where room was made for them; commands can be recorded, and counted, without.
+enum class Weights { kUploaded, kRoomOnly };
+
 /// What a linear is packed with.
 struct PackingContext {
   const VulkanDevice& device;
   core::ThreadPool& pool;
   DeviceArena& arena;
   Uploader& uploader;
+  Weights weights = Weights::kUploaded;
 };
 
 /// A linear layer on the device: rows of chunks of 16 bytes, cut into pieces that the device can bind. A chunk of int4
@@ -46,6 +50,8 @@ class VulkanLinear {
   const DeviceSlice& column_input_slice() const { return column_input_slice_; }
   /// Bytes read for one token.
   int64_t packed_bytes() const;
+  /// Of the inputs of so many tokens, in fp32 or rounded to int8 with two numbers a block.
+  int64_t input_bytes(int64_t tokens, bool rounded) const;
 
   /// An input as a linear takes it: fp32, or rounded to int8 with the numbers of its blocks.
   struct Input {

@@ -1,11 +1,23 @@
 #include "core/error.h"
+#include "runner/vulkan/vulkan_bandwidth.h"
+#include "runner/vulkan/vulkan_count.h"
 #include "runner/vulkan/vulkan_runner.h"
 
 /// What a build without Vulkan has in the place of the runner.
 namespace salient::runner {
 
+namespace {
+
+constexpr const char* kAbsence = "this build of Salient has no Vulkan runner";
+
+}  // namespace
+
 std::vector<VulkanAdapter> list_vulkan_adapters() {
   return {};
+}
+
+std::string why_no_vulkan_adapter() {
+  return kAbsence;
 }
 
 int choose_vulkan_adapter(const std::vector<VulkanAdapter>&) {
@@ -16,51 +28,30 @@ std::vector<std::string> vulkan_validation_messages() {
   return {};
 }
 
-struct VulkanRunner::Parts {
-  model::DecoderSpec spec;
-  std::shared_ptr<const model::Decoder> decoder;
-  VulkanAdapter adapter;
-  VulkanFeatures features;
-  std::optional<HeadGroups> rounded_head;
-};
-
-VulkanRunner::VulkanRunner(std::shared_ptr<const model::Decoder>, core::ThreadPool&, VulkanRunnerOptions) {
-  core::fail(core::ErrorKind::kUnsupported, "this build of Salient has no Vulkan runner");
+std::unique_ptr<ModelRunner> make_vulkan_runner(std::shared_ptr<const model::Decoder>, core::ThreadPool&,
+                                                VulkanRunnerOptions) {
+  core::fail(core::ErrorKind::kUnsupported, "{}", kAbsence);
 }
-VulkanRunner::~VulkanRunner() = default;
 
+VulkanTraffic count_vulkan_traffic(std::shared_ptr<const model::Decoder>, core::ThreadPool&, const VulkanRunnerOptions&,
+                                   int64_t) {
+  core::fail(core::ErrorKind::kUnsupported, "{}", kAbsence);
+}
+
+struct VulkanBandwidthProbe::Parts {};
+
+VulkanBandwidthProbe::VulkanBandwidthProbe(int) {
+  core::fail(core::ErrorKind::kUnsupported, "{}", kAbsence);
+}
+VulkanBandwidthProbe::~VulkanBandwidthProbe() = default;
 // No object is ever made, so none of these is called.
-const model::DecoderSpec& VulkanRunner::spec() const {
-  return parts_->spec;
-}
-const model::Decoder& VulkanRunner::decoder() const {
-  return *parts_->decoder;
-}
-const VulkanAdapter& VulkanRunner::adapter() const {
-  return parts_->adapter;
-}
-const VulkanFeatures& VulkanRunner::features() const {
-  return parts_->features;
-}
-Activations VulkanRunner::activations() const {
-  return Activations::kFp32;
-}
-const std::optional<HeadGroups>& VulkanRunner::rounded_head() const {
-  return parts_->rounded_head;
-}
-Sequence VulkanRunner::new_sequence() {
-  return Sequence(nullptr);
-}
-std::vector<float> VulkanRunner::forward(std::span<const TokenRun>) {
-  return {};
-}
-int64_t VulkanRunner::bytes_per_token() const {
+int64_t VulkanBandwidthProbe::bytes() const {
   return 0;
 }
-int64_t VulkanRunner::kv_bytes_per_token() const {
+double VulkanBandwidthProbe::read() {
   return 0;
 }
-int64_t VulkanRunner::dispatches() const {
+double VulkanBandwidthProbe::copy() {
   return 0;
 }
 

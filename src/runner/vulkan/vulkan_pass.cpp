@@ -19,6 +19,7 @@ constexpr int64_t kPartKeys = 512;
 constexpr int64_t kTokensThatFillADevice = 16;
 /// Room for page ids grows in steps: a recording holds as long as the room does.
 constexpr int64_t kSmallestPageRoom = 64;
+constexpr int64_t kFloatBytes = sizeof(float);
 
 int64_t divide_up(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -53,6 +54,14 @@ int64_t VulkanPass::member_blocks() const {
 
 int64_t VulkanPass::members() const {
   return divide_up(spec_.heads / spec_.kv_heads, member_blocks());
+}
+
+uint64_t VulkanPass::most_bytes(const model::DecoderSpec& spec) {
+  const int64_t widest = std::max({spec.hidden_size, spec.query_size(), spec.intermediate_size});
+  const int64_t of_token = 4 * spec.hidden_size + 3 * spec.query_size() + 2 * spec.heads + 2 * spec.kv_size() +
+                           2 * spec.intermediate_size + widest;
+  const int64_t of_row = spec.hidden_size + spec.vocab_size;
+  return static_cast<uint64_t>((kMostTokens * of_token + kHeadRows * of_row) * kFloatBytes);
 }
 
 VulkanPass::Shape VulkanPass::shape_of(std::span<const VulkanSlice> slices, std::span<const int64_t> wanted) const {
@@ -102,7 +111,7 @@ void VulkanPass::reserve(const Shape& shape, const Sections& sections) {
     buffer = DeviceBuffer(device_, bytes, MemoryPlace::kDevice);
     recorded_.reset();
   };
-  if (sections.end > upload_.bytes()) {
+  if (sections.end > std::min(upload_.bytes(), description_.bytes())) {
     upload_ = DeviceBuffer(device_, sections.end, MemoryPlace::kUpload);
     description_ = DeviceBuffer(device_, sections.end, MemoryPlace::kDevice);
     recorded_.reset();
@@ -169,9 +178,11 @@ void VulkanPass::record_norm(const DeviceSlice& x, const VulkanNorm& norm, int64
     uint32_t size;
     float epsilon;
   };
+  const int64_t bytes = tokens * spec_.hidden_size * kFloatBytes;
   commands_.barrier();
   commands_.dispatch(Shader::kNorm, {norm.bias.buffer ? 1u : 0u, accumulate},
-                     Push{word(spec_.hidden_size), spec_.norm_epsilon}, {x, norm.weight, norm.bias, y}, {tokens});
+                     Push{word(spec_.hidden_size), spec_.norm_epsilon}, {x, norm.weight, norm.bias, y}, {tokens},
+                     {(accumulate ? 2 : 1) * bytes + static_cast<int64_t>(norm.weight.bytes + norm.bias.bytes), bytes});
 }
 
 void VulkanPass::record_attention(const VulkanLayer& layer, int64_t index, const Shape& shape,
@@ -189,12 +200,19 @@ void VulkanPass::record_attention(const VulkanLayer& layer, int64_t index, const
   const uint32_t rotary_dim = rope >= 0 ? word(spec_.ropes[static_cast<size_t>(rope)].rotary_dim) : 0;
   const DeviceSlice angles =
       rope >= 0 ? section(sections.angles[static_cast<size_t>(rope)], sections.end) : DeviceSlice();
+  const int64_t query_bytes = shape.tokens * spec_.query_size() * kFloatBytes;
+  const int64_t key_bytes = shape.tokens * spec_.kv_size() * kFloatBytes;  // as much as both take in fp16
   commands_.barrier();
   commands_.dispatch(Shader::kRotate, {head_dim, rotary_dim, layer.head_norms.exists()},
                      RotatePush{word(spec_.heads), word(spec_.kv_heads), spec_.norm_epsilon},
                      {query_.slice(), key_.slice(), value_.slice(), section(sections.rows, sections.end), pages, angles,
                       layer.head_norms.weight, cache},
-                     {spec_.heads + 2 * spec_.kv_heads, shape.tokens});
+                     {spec_.heads + 2 * spec_.kv_heads, shape.tokens},
+                     {query_bytes + 2 * key_bytes + shape.tokens * (rotary_dim + 2) * kFloatBytes +
+                          static_cast<int64_t>(layer.head_norms.weight.bytes),
+                      query_bytes + key_bytes});
+  // Keys and values of earlier tokens, whose number is data, are not counted.
+  const int64_t part_bytes = shape.tokens * spec_.heads * shape.parts * (spec_.head_dim + 2) * kFloatBytes;
   struct AttentionPush {
     uint32_t kv_heads;
     float scale, soft_cap;
@@ -207,10 +225,11 @@ void VulkanPass::record_attention(const VulkanLayer& layer, int64_t index, const
                      AttentionPush{word(spec_.kv_heads), spec_.attention_scale, spec_.attention_soft_cap,
                                    word(layer.attention.window), word(shape.part_keys)},
                      {query_.slice(), section(sections.blocks, sections.end), pages, cache, cache, parts_.slice()},
-                     {spec_.kv_heads * member_blocks(), shape.blocks, shape.parts});
+                     {spec_.kv_heads * member_blocks(), shape.blocks, shape.parts},
+                     {query_bytes + shape.blocks * 4 * kFloatBytes, part_bytes});
   commands_.barrier();
   commands_.dispatch(Shader::kMerge, {head_dim}, word(shape.parts), {parts_.slice(), attended_.slice()},
-                     {spec_.heads, shape.tokens});
+                     {spec_.heads, shape.tokens}, {part_bytes, query_bytes});
 }
 
 void VulkanPass::record_residual(const DeviceSlice& x, const VulkanLinear& linear, const VulkanNorm& post_norm,
@@ -241,7 +260,8 @@ void VulkanPass::record_layer(const VulkanLayer& layer, int64_t index, const Sha
   commands_.barrier();
   commands_.dispatch(Shader::kActivate, {spec_.activation == model::ActivationKind::kGelu, layer.gate.has_value()},
                      word(count), {layer.gate ? gate_.slice() : up_.slice(), up_.slice()},
-                     {std::min(groups, kRowOfGroups), divide_up(groups, kRowOfGroups)});
+                     {std::min(groups, kRowOfGroups), divide_up(groups, kRowOfGroups)},
+                     {(layer.gate ? 2 : 1) * count * kFloatBytes, count * kFloatBytes});
   record_residual(up_.slice(), layer.down, layer.post_mlp, tokens);
 }
 
@@ -281,6 +301,17 @@ void VulkanPass::record(const Shape& shape, const Sections& sections) {
 void VulkanPass::read_logits(int64_t rows, std::vector<float>& logits) const {
   const auto* values = reinterpret_cast<const float*>(read_back_.mapped());
   logits.insert(logits.end(), values, values + rows * spec_.vocab_size);
+}
+
+Traffic VulkanPass::count(const VulkanSlice& slice) {
+  const int64_t wanted[] = {slice.tokens - 1};
+  const Shape shape = shape_of(std::span(&slice, 1), wanted);
+  const Sections sections = sections_of(shape);
+  reserve(shape, sections);
+  recorded_.reset();
+  record(shape, sections);
+  dispatches_ = commands_.dispatches();
+  return commands_.traffic();
 }
 
 void VulkanPass::run(std::span<const VulkanSlice> slices, std::span<const float> hidden,

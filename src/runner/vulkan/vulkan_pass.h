@@ -46,7 +46,13 @@ class VulkanPass {
   void run(std::span<const VulkanSlice> slices, std::span<const float> hidden, std::span<const int64_t> wanted,
            std::vector<float>& logits);
 
-  /// Dispatches of the last run.
+  /// What the pass of one slice, whose last token's logits are wanted, moves; records it and does not run it.
+  Traffic count(const VulkanSlice& slice);
+
+  /// The device's memory that a pass takes at most.
+  static uint64_t most_bytes(const model::DecoderSpec& spec);
+
+  /// Dispatches of the last run or count.
   int64_t dispatches() const { return dispatches_; }
 
  private:

@@ -4,14 +4,13 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/progress.h"
 #include "core/thread_pool.h"
 #include "model/decoder.h"
-#include "runner/cpu_linear.h"
-#include "runner/head_rounding.h"
-#include "runner/runner.h"
+#include "runner/model_runner.h"
 #include "runner/vulkan/vulkan_adapter.h"
 
 namespace salient::runner {
@@ -30,27 +29,32 @@ struct VulkanRunnerOptions {
 /// Runs a decoder on a Vulkan device: weights, keys and values (in fp16) are there, embeddings are read on the host.
 /// A token is one submission. Sums have the order that the device's shaders give them, so logits are close to the
 /// CPU's and not the same bits. One thread may use it at a time.
-class VulkanRunner : public Runner {
+class VulkanRunner : public ModelRunner {
  public:
-  /// `pool` is used while weights are packed. Throws unsupported (no loader, no device, a model the shaders do not
-  /// take: the sentence names the field), out_of_memory, device_lost.
+  /// `pool` is used while weights are packed, and must outlive the runner. Throws unsupported (no loader, no device, a
+  /// model the shaders do not take: the sentence names the field), out_of_memory, device_lost.
   VulkanRunner(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool, VulkanRunnerOptions options = {});
   ~VulkanRunner() override;
 
   const model::DecoderSpec& spec() const override;
-  const model::Decoder& decoder() const;
+  const model::Decoder& decoder() const override;
+  std::string device() const override;
+  std::string device_description() const override;
+  core::ThreadPool& pool() override;
+  Activations activations() const override;
+  core::DType kv_dtype() const override { return core::DType::kF16; }
+  const std::optional<HeadGroups>& rounded_head() const override;
+  Sequence new_sequence() override;
+  std::vector<float> forward(std::span<const TokenRun> runs) override;
+  int64_t bytes_per_token() const override;
+  int64_t kv_bytes_per_token() const override;
+  int64_t most_kv_tokens() const override;
+  uint64_t available_memory() const override;
+  bool is_lost() const override;
+
   const VulkanAdapter& adapter() const;
   /// Those in use.
   const VulkanFeatures& features() const;
-  Activations activations() const;
-  const std::optional<HeadGroups>& rounded_head() const;
-  Sequence new_sequence() override;
-  std::vector<float> forward(std::span<const TokenRun> runs) override;
-
-  /// Bytes of weights read for one token, head included.
-  int64_t bytes_per_token() const;
-  /// Bytes of keys and values that each token of a sequence takes.
-  int64_t kv_bytes_per_token() const;
   /// Of the last batch that `forward` ran.
   int64_t dispatches() const;
 
@@ -58,5 +62,9 @@ class VulkanRunner : public Runner {
   struct Parts;
   std::unique_ptr<Parts> parts_;
 };
+
+/// A VulkanRunner; in a build without Vulkan, unsupported.
+std::unique_ptr<ModelRunner> make_vulkan_runner(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool,
+                                                VulkanRunnerOptions options);
 
 }  // namespace salient::runner

@@ -32,12 +32,26 @@ Result run(nb::object on_progress, nb::object on_message, const Cancel* cancel, 
 }
 
 Dict quantize(const ModelName& model, const fs::path& output, const std::string& format, const std::string& method,
-              bool clip, int group_size, const std::string& calibration, const fs::path& data_dir,
-              int64_t calibration_sequences, int64_t calibration_tokens, uint64_t seed, bool resume, bool dry_run,
-              int threads, nb::object on_progress, nb::object on_message, const Cancel* cancel) {
-  const QuantizeOptions options{
-      output, format, method,  clip,   group_size, calibration, data_dir, calibration_sequences, calibration_tokens,
-      seed,   resume, dry_run, threads};
+              bool clip, int group_size, bool symmetric, uint64_t target_bytes, double target_divergence,
+              const std::string& calibration, const fs::path& data_dir, int64_t calibration_sequences,
+              int64_t calibration_tokens, uint64_t seed, bool resume, bool dry_run, int threads, nb::object on_progress,
+              nb::object on_message, const Cancel* cancel) {
+  const QuantizeOptions options{.output = output,
+                                .format = format,
+                                .method = method,
+                                .clip = clip,
+                                .group_size = group_size,
+                                .symmetric = symmetric,
+                                .target_bytes = target_bytes,
+                                .target_divergence = target_divergence,
+                                .calibration = calibration,
+                                .data_dir = data_dir,
+                                .calibration_sequences = calibration_sequences,
+                                .calibration_tokens = calibration_tokens,
+                                .seed = seed,
+                                .resume = resume,
+                                .dry_run = dry_run,
+                                .threads = threads};
   return run<Dict>(std::move(on_progress), std::move(on_message), cancel,
                    [&](const Monitor& monitor) { return quantize_model(model, options, monitor).json; });
 }
@@ -45,9 +59,9 @@ Dict quantize(const ModelName& model, const fs::path& output, const std::string&
 DictList perplexity(const ModelName& model, const std::vector<std::string>& data, const fs::path& data_dir,
                     const ModelName& base, const std::string& recipe, int64_t window, int64_t stride, int64_t limit,
                     bool exact, int threads, const std::string& head, const std::string& kv_cache,
-                    nb::object on_progress, nb::object on_message, const Cancel* cancel) {
+                    const std::string& device, nb::object on_progress, nb::object on_message, const Cancel* cancel) {
   const PerplexityOptions options{
-      data, data_dir, base, recipe, window, stride, limit, exact, {threads, head, kv_cache}};
+      data, data_dir, base, recipe, window, stride, limit, exact, {threads, head, kv_cache, device}};
   return run<DictList>(std::move(on_progress), std::move(on_message), cancel,
                        [&](const Monitor& monitor) { return measure_perplexity(model, options, monitor).json; });
 }
@@ -92,16 +106,17 @@ void add_jobs(nb::module_& module) {
   const auto message = nb::arg("on_message") = nb::none();
   const auto cancel = nb::arg("cancel") = nb::none();
   module.def("quantize", quantize, nb::arg("model"), nb::arg("output"), nb::kw_only(), nb::arg("format") = "awq",
-             nb::arg("method") = "awq+", nb::arg("clip") = true, nb::arg("group_size") = 0, nb::arg("calibration") = "",
-             nb::arg("data_dir") = "", nb::arg("calibration_sequences") = 48, nb::arg("calibration_tokens") = 512,
-             nb::arg("seed") = 0, nb::arg("resume") = false, nb::arg("dry_run") = false, nb::arg("threads") = 0,
-             progress, message, cancel,
+             nb::arg("method") = "awq+", nb::arg("clip") = true, nb::arg("group_size") = 0,
+             nb::arg("symmetric") = false, nb::arg("target_bytes") = 0, nb::arg("target_divergence") = 0.0,
+             nb::arg("calibration") = "", nb::arg("data_dir") = "", nb::arg("calibration_sequences") = 48,
+             nb::arg("calibration_tokens") = 512, nb::arg("seed") = 0, nb::arg("resume") = false,
+             nb::arg("dry_run") = false, nb::arg("threads") = 0, progress, message, cancel,
              "Makes a model four times smaller; returns the report of `salient quantize --json`.");
   module.def("perplexity", perplexity, nb::arg("model"), nb::kw_only(),
              nb::arg("data") = std::vector<std::string>{"wikitext2"}, nb::arg("data_dir") = "", nb::arg("base") = "",
              nb::arg("recipe") = "paper", nb::arg("window") = 0, nb::arg("stride") = 0, nb::arg("limit") = 0,
              nb::arg("exact") = false, nb::arg("threads") = 0, nb::arg("head") = "fp16", nb::arg("kv_cache") = "fp16",
-             progress, message, cancel,
+             nb::arg("device") = "cpu", progress, message, cancel,
              "How well a model predicts texts, and with a base its divergence from that: a list with a dict for each "
              "of `data`, as `salient perplexity --json` prints it.");
   module.def("export", export_to, nb::arg("model"), nb::arg("output"), nb::kw_only(), nb::arg("format") = "awq",
@@ -128,7 +143,7 @@ void add_jobs(nb::module_& module) {
   module.def(
       "devices",
       [](bool measure, int threads) {
-        return run(nb::none(), nb::none(), nullptr, [&](const Monitor&) {
+        return run<DictList>(nb::none(), nb::none(), nullptr, [&](const Monitor&) {
           return list_devices({measure, threads}).json;
         });
       },

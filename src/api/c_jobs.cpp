@@ -42,6 +42,9 @@ salient::QuantizeOptions read_quantize_options(const char* text) {
   options.read("method", result.method);
   options.read("clip", result.clip);
   options.read("group_size", result.group_size);
+  options.read("symmetric", result.symmetric);
+  options.read("target_bytes", result.target_bytes);
+  options.read("target_divergence", result.target_divergence);
   options.read("calibration", result.calibration);
   options.read("data_dir", result.data_dir);
   options.read("calibration_sequences", result.calibration_sequences);
@@ -68,6 +71,7 @@ salient::PerplexityOptions read_perplexity_options(const char* text) {
   options.read("threads", result.model.threads);
   options.read("head", result.model.head);
   options.read("kv_cache", result.model.kv_cache);
+  options.read("device", result.model.device);
   options.check_names();
   return result;
 }

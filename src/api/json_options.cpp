@@ -71,6 +71,13 @@ void JsonOptions::read(const char* name, std::optional<int>& field) {
   if (const json* value = find(name)) field = whole<int>(name, *value);
 }
 
+void JsonOptions::read(const char* name, double& field) {
+  const json* value = find(name);
+  if (!value) return;
+  if (!value->is_number()) refuse(name, *value, "a number");
+  field = value->get<double>();
+}
+
 void JsonOptions::read(const char* name, std::string& field) {
   if (const json* value = find(name)) field = text(name, *value);
 }

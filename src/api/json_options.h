@@ -22,6 +22,7 @@ class JsonOptions {
   void read(const char* name, int64_t& field);
   void read(const char* name, uint64_t& field);
   void read(const char* name, std::optional<int>& field);
+  void read(const char* name, double& field);
   void read(const char* name, std::string& field);
   void read(const char* name, std::filesystem::path& field);
   void read(const char* name, std::vector<std::string>& field);

@@ -152,8 +152,10 @@ TEST_F(CJobsTest, OptionsThatMakeNoSenseAreRefusedByName) {
   EXPECT_EQ(refusal("{"), "options: expected the text of a JSON object");
   EXPECT_EQ(refusal("[]"), "options: expected the text of a JSON object");
   EXPECT_EQ(refusal(R"({"foo": 1})"),
-            "options: there is no option \"foo\"; there are format, method, clip, group_size, calibration, data_dir, "
-            "calibration_sequences, calibration_tokens, seed, resume, dry_run, threads");
+            "options: there is no option \"foo\"; there are format, method, clip, group_size, symmetric, target_bytes, "
+            "target_divergence, calibration, data_dir, calibration_sequences, calibration_tokens, seed, resume, "
+            "dry_run, threads");
+  EXPECT_EQ(refusal(R"({"target_divergence": "0.1"})"), "options: target_divergence is \"0.1\", expected a number");
   EXPECT_EQ(refusal(R"({"method": "gptq"})"), "method is \"gptq\", expected awq+, awq, rtn");
   EXPECT_EQ(refusal(R"({"method": 3})"), "options: method is 3, expected a text");
   EXPECT_EQ(refusal(R"({"clip": 1})"), "options: clip is 1, expected true or false");

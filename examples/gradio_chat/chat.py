@@ -11,23 +11,28 @@ import salient
 
 
 @functools.lru_cache(maxsize=1)
-def open_model(name, threads):
-    """The model that is in memory; another one, or another device, takes its place."""
-    return salient.Model(name, threads=threads)
-
-
 def device_choices():
-    """What a model can run on: each device with all of its threads, half of them, and so on to one."""
-    choices = []
+    """What a model can run on, by what the page calls it: the CPU with all of its threads, half of them, and so on to one,
+    and each GPU."""
+    choices = {}
     for device in salient.devices():
+        if device["device"] != "cpu":
+            choices[f"{device['name']} ({device['device']})"] = {"device": device["device"]}
+            continue
         threads = device["threads"]
         while threads >= 1:
-            choices.append((f"{device['name']}, {threads} thread{'s' if threads > 1 else ''}", threads))
+            choices[f"{device['name']}, {threads} thread{'s' if threads > 1 else ''}"] = {"threads": threads}
             threads //= 2
     return choices
 
 
-def reply(message, history, name, threads, system, temperature, max_tokens):
+@functools.lru_cache(maxsize=1)
+def open_model(name, device):
+    """The model that is in memory; another one, or another device, takes its place."""
+    return salient.Model(name, **device_choices()[device])
+
+
+def reply(message, history, name, device, system, temperature, max_tokens):
     """The reply so far, again and again as it grows. `history` has the turns before `message`."""
     turns = [{"role": turn["role"], "content": turn["content"]} for turn in history]
     turns.append({"role": "user", "content": message})
@@ -35,7 +40,7 @@ def reply(message, history, name, threads, system, temperature, max_tokens):
         turns.insert(0, {"role": "system", "content": system})
     text = ""
     try:
-        model = open_model(name, threads)
+        model = open_model(name, device)
         for piece in salient.stream(model, turns, temperature=temperature, max_tokens=int(max_tokens)):
             text += piece
             yield text
@@ -44,7 +49,7 @@ def reply(message, history, name, threads, system, temperature, max_tokens):
 
 
 def make_page(models):
-    devices = device_choices()
+    devices = list(device_choices())
     return gradio.ChatInterface(
         reply,
         type="messages",
@@ -52,7 +57,7 @@ def make_page(models):
         additional_inputs=[
             gradio.Dropdown(models, value=models[0], label="Model", info="or a folder, a GGUF file, a name on the hub",
                             allow_custom_value=True),
-            gradio.Dropdown(devices, value=devices[0][1], label="Device"),
+            gradio.Dropdown(devices, value=devices[0], label="Device"),
             gradio.Textbox("", label="System prompt"),
             gradio.Slider(0, 2, value=0.7, step=0.05, label="Temperature"),
             gradio.Slider(16, 2048, value=512, step=16, label="Most tokens"),

@@ -41,10 +41,6 @@ std::unique_ptr<runner::ModelRunner> open_on_cpu(std::shared_ptr<const model::De
 
 std::unique_ptr<runner::ModelRunner> open_on_gpu(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool,
                                                  const RunnerOptions& options, int adapter) {
-  if (options.kv_dtype != core::DType::kF16) {
-    core::fail(core::ErrorKind::kUnsupported,
-               "kv_cache is int8, but a GPU holds keys and values in fp16: leave it out, or choose the device cpu");
-  }
   return runner::make_vulkan_runner(std::move(decoder), pool, vulkan_options(options, adapter));
 }
 
@@ -83,7 +79,8 @@ int find_gpu(const DeviceName& name) {
 }
 
 runner::VulkanRunnerOptions vulkan_options(const RunnerOptions& options, int adapter) {
-  runner::VulkanRunnerOptions result{.adapter = adapter, .head = options.head, .progress = options.progress};
+  runner::VulkanRunnerOptions result{
+      .adapter = adapter, .kv_dtype = options.kv_dtype, .head = options.head, .progress = options.progress};
   const std::string listed = core::os::environment(kFeaturesVariable);
   if (!listed.empty()) {
     result.features = {false, false};

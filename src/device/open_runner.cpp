@@ -16,8 +16,8 @@ namespace {
 
 constexpr const char* kFeaturesVariable = "SALIENT_VULKAN_FEATURES";
 
-/// "gpu:0 is llvmpipe, software; gpu:1 is ...": why none of them is taken unasked.
-std::string describe_unwanted(const std::vector<runner::VulkanAdapter>& adapters) {
+/// "gpu:0 is llvmpipe, a software device; gpu:1 is ...".
+std::string describe_adapters(const std::vector<runner::VulkanAdapter>& adapters) {
   if (adapters.empty()) return runner::why_no_vulkan_adapter();
   std::vector<std::string> all;
   for (const runner::VulkanAdapter& adapter : adapters) {
@@ -44,10 +44,6 @@ std::unique_ptr<runner::ModelRunner> open_on_cpu(std::shared_ptr<const model::De
 
 std::unique_ptr<runner::ModelRunner> open_on_gpu(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool,
                                                  const RunnerOptions& options, int adapter) {
-  if (options.kv_dtype != core::DType::kF16) {
-    core::fail(core::ErrorKind::kUnsupported,
-               "kv_cache is int8, but a GPU holds keys and values in fp16: leave it out, or choose the device cpu");
-  }
   return runner::make_vulkan_runner(std::move(decoder), pool, vulkan_options(options, adapter));
 }
 
@@ -57,7 +53,7 @@ OpenedRunner choose_device(const std::shared_ptr<const model::Decoder>& decoder,
   const int best = runner::choose_vulkan_adapter(adapters);
   if (best < 0) {
     return {open_on_cpu(decoder, pool, options),
-            fmt::format("device auto: the CPU, because there is no GPU: {}", describe_unwanted(adapters))};
+            fmt::format("device auto: the CPU, because there is no GPU: {}", describe_adapters(adapters))};
   }
   try {
     auto opened = open_on_gpu(decoder, pool, options, best);
@@ -75,18 +71,17 @@ int find_gpu(const DeviceName& name) {
   const auto adapters = runner::list_vulkan_adapters();
   if (name.gpu != DeviceName::kBestGpu) {
     if (name.gpu < std::ssize(adapters)) return name.gpu;
-    core::fail(
-        core::ErrorKind::kNotFound, "there is no gpu:{}: {}", name.gpu,
-        adapters.empty() ? describe_unwanted(adapters) : fmt::format("there are gpu:0 to gpu:{}", adapters.size() - 1));
+    core::fail(core::ErrorKind::kNotFound, "there is no gpu:{}: {}", name.gpu, describe_adapters(adapters));
   }
   const int best = runner::choose_vulkan_adapter(adapters);
   if (best >= 0) return best;
-  core::fail(core::ErrorKind::kUnsupported, "there is no GPU here: {}{}", describe_unwanted(adapters),
+  core::fail(core::ErrorKind::kUnsupported, "there is no GPU here: {}{}", describe_adapters(adapters),
              adapters.empty() ? "" : "; it runs only when it is named");
 }
 
 runner::VulkanRunnerOptions vulkan_options(const RunnerOptions& options, int adapter) {
-  runner::VulkanRunnerOptions result{.adapter = adapter, .head = options.head, .progress = options.progress};
+  runner::VulkanRunnerOptions result{
+      .adapter = adapter, .kv_dtype = options.kv_dtype, .head = options.head, .progress = options.progress};
   const std::string listed = core::os::environment(kFeaturesVariable);
   if (!listed.empty()) {
     result.features = {false, false};

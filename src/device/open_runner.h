@@ -17,7 +17,7 @@ namespace salient::device {
 struct RunnerOptions {
   DeviceName device = {};
   runner::HeadPrecision head = runner::HeadPrecision::kStored;
-  /// Of keys and values: kF16, or kI8, which a GPU does not have.
+  /// Of keys and values: kF16 or kI8.
   core::DType kv_dtype = core::DType::kF16;
   /// Nothing is rounded that the model does not store so: activations are in fp32 and, but for kI8, keys and values
   /// too, which a GPU holds in fp16 all the same.

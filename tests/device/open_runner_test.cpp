@@ -74,12 +74,12 @@ TEST_F(OpenOnGpu, ByItsName) {
   EXPECT_NE(opened.runner->device_description().find("gpu:0 " + name), std::string::npos);
   EXPECT_GT(opened.runner->bytes_per_token(), 0);
   EXPECT_GT(opened.runner->available_memory(), 0u);
-  expect_error(ErrorKind::kNotFound, {"there is no gpu:77", "gpu:0 to gpu:"}, [&] { open("gpu:77"); });
+  expect_error(ErrorKind::kNotFound, {"there is no gpu:77", "gpu:0 is " + name}, [&] { open("gpu:77"); });
 }
 
-TEST_F(OpenOnGpu, WithAnInt8CacheIsRefused) {
-  expect_error(ErrorKind::kUnsupported, {"kv_cache is int8", "fp16"},
-               [&] { open("gpu:0", {.kv_dtype = core::DType::kI8}); });
+TEST_F(OpenOnGpu, HoldsKeysAndValuesAsTheOptionsSay) {
+  EXPECT_EQ(open("gpu:0", {.exact = true}).runner->kv_dtype(), core::DType::kF16);
+  EXPECT_EQ(open("gpu:0", {.kv_dtype = core::DType::kI8}).runner->kv_dtype(), core::DType::kI8);
 }
 
 TEST_F(OpenOnGpu, UsesTheFeaturesThatTheEnvironmentLists) {

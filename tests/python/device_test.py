@@ -79,7 +79,6 @@ class DeviceTest(program.ProgramTest):
         self.expect_sentence(refused("--device", "gpu:99"), "there is no gpu:99", "gpu:0")
         self.expect_sentence(refused("--device", "gpu", env=NO_DRIVER), "there is no GPU here")
         self.expect_sentence(refused("--device", "gpu:0", env=NO_DRIVER), "there is no gpu:0")
-        self.expect_sentence(refused("--device", "gpu:0", "--kv-cache", "int8"), "kv_cache is int8", "fp16")
         self.expect_sentence(refused("--device", "gpu:0", env={"SALIENT_VULKAN_FEATURES": "fast"}), '"fast"')
         if self.gpu["kind"] == "software":
             self.expect_sentence(refused("--device", "gpu"), "there is no GPU here", self.gpu["name"], "named")
@@ -92,6 +91,12 @@ class DeviceTest(program.ProgramTest):
             self.skipTest("Phi-3-medium fits this device")
         result = program.run("bench", "--synthetic", "phi-3-medium", "--device", "gpu:0")
         self.expect_sentence(result, "phi-3-medium", "it needs 7.", "GiB", "for weights", "are free")
+
+    def test_keys_and_values_can_be_rounded(self):
+        on_cpu, _ = self.generate("--kv-cache", "int8")
+        on_gpu, said = self.generate("--kv-cache", "int8", "--device", "gpu:0")
+        self.assertEqual(on_gpu["ids"], on_cpu["ids"])
+        self.assertIn("of int8 keys and values", said)
 
     def test_the_head_can_be_rounded(self):
         on_cpu, _ = self.generate("--head", "int8")

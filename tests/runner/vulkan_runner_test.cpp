@@ -179,6 +179,27 @@ TEST_F(VulkanRunnerTest, LogProbabilitiesAreTheCpusHoweverThePromptIsCut) {
   }
 }
 
+// A number that lies between two codes may be rounded to either, by sums of another order: a step is 1/254 of a head's
+// largest number.
+TEST_F(VulkanRunnerTest, Int8KeysAndValuesAreTheCpus) {
+  CpuRunner cpu(decoder_, pool_, {.activations = Activations::kFp32, .kv_dtype = core::DType::kI8});
+  const auto expected = all_logits(cpu, tokens_, {200});
+  const auto in_fp16 = cpu_logits();
+  for (const VulkanFeatures features : {VulkanFeatures{true, true}, VulkanFeatures{false, false}}) {
+    VulkanRunner runner =
+        make_runner({.features = features, .activations = Activations::kFp32, .kv_dtype = core::DType::kI8});
+    EXPECT_EQ(runner.kv_dtype(), core::DType::kI8);
+    for (const std::vector<int64_t>& pieces : {std::vector<int64_t>{200}, {63, 1, 64, 7}}) {
+      const auto logits = all_logits(runner, tokens_, pieces);
+      const double difference = largest_difference(logits, expected, kVocab);
+      EXPECT_LE(difference, 0.03);
+      // Nearer to the CPU's int8 than that is to fp16: it is this rounding, and no other.
+      EXPECT_LT(difference, largest_difference(expected, in_fp16, kVocab));
+    }
+    EXPECT_LT(runner.kv_bytes_per_token(), make_runner().kv_bytes_per_token());
+  }
+}
+
 TEST_F(VulkanRunnerTest, EveryFeatureCanBeLeftOut) {
   tokens_.resize(12);
   const auto expected = cpu_logits();

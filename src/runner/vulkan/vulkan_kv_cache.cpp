@@ -12,17 +12,25 @@ namespace {
 
 constexpr int64_t kFirstPages = 16;
 
+/// Of one layer: int8 numbers have an fp32 scale for each key and each value of a head.
+int64_t page_bytes_of(const model::DecoderSpec& spec, core::DType dtype) {
+  const int64_t head_bytes = dtype == core::DType::kI8 ? spec.head_dim + static_cast<int64_t>(sizeof(float))
+                                                       : spec.head_dim * static_cast<int64_t>(sizeof(uint16_t));
+  return spec.kv_heads * 2 * VulkanKvCache::kPageKeys * head_bytes;
+}
+
 }  // namespace
 
-VulkanKvCache::VulkanKvCache(std::shared_ptr<const VulkanDevice> device, Pipelines& pipelines, int64_t layers,
-                             int64_t kv_heads, int64_t head_dim)
+VulkanKvCache::VulkanKvCache(std::shared_ptr<const VulkanDevice> device, Pipelines& pipelines,
+                             const model::DecoderSpec& spec, core::DType dtype)
     : device_(std::move(device)),
       commands_(*device_, pipelines),
-      layers_(layers),
-      page_bytes_(kv_heads * 2 * kPageKeys * head_dim * static_cast<int64_t>(sizeof(uint16_t))) {}
+      dtype_(dtype),
+      layers_(spec.layers),
+      page_bytes_(page_bytes_of(spec, dtype)) {}
 
-uint64_t VulkanKvCache::first_bytes(const model::DecoderSpec& spec) {
-  return static_cast<uint64_t>(spec.layers * kFirstPages * kPageKeys * 2 * spec.kv_size()) * sizeof(uint16_t);
+uint64_t VulkanKvCache::first_bytes(const model::DecoderSpec& spec, core::DType dtype) {
+  return static_cast<uint64_t>(spec.layers * kFirstPages * page_bytes_of(spec, dtype));
 }
 
 int64_t VulkanKvCache::most_pages() const {

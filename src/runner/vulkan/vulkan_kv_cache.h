@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/dtype.h"
 #include "model/decoder_spec.h"
 #include "runner/sequence.h"
 #include "runner/vulkan/command_list.h"
@@ -11,20 +12,22 @@
 
 namespace salient::runner {
 
-/// Keys and values on the device in fp16: for each layer the pages of all sequences, [pages][kv_heads][keys, values],
-/// each as shaders/cache.glsl describes it. A layer's part is bound as a whole; page ids count in it. It doubles, with
-/// a copy, when pages run out.
+/// Keys and values on the device in fp16 or int8: for each layer the pages of all sequences, [pages][kv_heads][keys,
+/// values], each as shaders/cache.glsl describes it. A layer's part is bound as a whole; page ids count in it. It
+/// doubles, with a copy, when pages run out.
 class VulkanKvCache : public PagePool {
  public:
-  VulkanKvCache(std::shared_ptr<const VulkanDevice> device, Pipelines& pipelines, int64_t layers, int64_t kv_heads,
-                int64_t head_dim);
+  VulkanKvCache(std::shared_ptr<const VulkanDevice> device, Pipelines& pipelines, const model::DecoderSpec& spec,
+                core::DType dtype);
 
   int64_t page_tokens() const override { return kPageKeys; }
+  /// kF16 or kI8.
+  core::DType dtype() const { return dtype_; }
   int64_t bytes_per_token() const { return layers_ * page_bytes_ / kPageKeys; }
   int64_t most_pages() const;
   DeviceSlice layer(int64_t index) const;
   /// What it takes once there is a page.
-  static uint64_t first_bytes(const model::DecoderSpec& spec);
+  static uint64_t first_bytes(const model::DecoderSpec& spec, core::DType dtype);
   /// Changes when buffers were replaced: recordings that bind them have to be made again.
   int64_t generation() const { return generation_; }
 
@@ -39,6 +42,7 @@ class VulkanKvCache : public PagePool {
 
   std::shared_ptr<const VulkanDevice> device_;  ///< sequences may outlive their runner
   CommandList commands_;
+  core::DType dtype_;
   int64_t layers_;
   int64_t page_bytes_;  ///< of one layer
   int64_t capacity_ = 0;

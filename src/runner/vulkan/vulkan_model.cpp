@@ -50,14 +50,14 @@ VulkanModel::VulkanModel(std::shared_ptr<const model::Decoder> decoder, core::Th
   check_spec(*decoder_);
   if (weights == Weights::kUploaded) check_memory();
   pack(weights);
-  cache_ = std::make_shared<VulkanKvCache>(device_, pipelines_, spec().layers, spec().kv_heads, spec().head_dim);
+  cache_ = std::make_shared<VulkanKvCache>(device_, pipelines_, spec(), options_.kv_dtype);
   pass_.emplace(spec(), *device_, pipelines_, weights_, *cache_, activations_);
 }
 
 /// Before anything is packed, which takes long for a large model.
 void VulkanModel::check_memory() const {
   const uint64_t weights = weight_bytes(*decoder_, options_.head, ZeroPoints::kLikeScale);
-  const uint64_t work = VulkanPass::most_bytes(spec()) + VulkanKvCache::first_bytes(spec());
+  const uint64_t work = VulkanPass::most_bytes(spec()) + VulkanKvCache::first_bytes(spec(), options_.kv_dtype);
   const uint64_t available = device_->available_memory();
   if (weights + work <= available) return;
   core::fail(core::ErrorKind::kOutOfMemory,

@@ -201,16 +201,18 @@ void VulkanPass::record_attention(const VulkanLayer& layer, int64_t index, const
   const DeviceSlice angles =
       rope >= 0 ? section(sections.angles[static_cast<size_t>(rope)], sections.end) : DeviceSlice();
   const int64_t query_bytes = shape.tokens * spec_.query_size() * kFloatBytes;
-  const int64_t key_bytes = shape.tokens * spec_.kv_size() * kFloatBytes;  // as much as both take in fp16
+  const int64_t key_bytes = shape.tokens * spec_.kv_size() * kFloatBytes;
+  const int64_t stored_bytes = shape.tokens * cache_.bytes_per_token() / spec_.layers;
+  const bool is_int8 = cache_.dtype() == core::DType::kI8;
   commands_.barrier();
-  commands_.dispatch(Shader::kRotate, {head_dim, rotary_dim, layer.head_norms.exists()},
+  commands_.dispatch(Shader::kRotate, {head_dim, rotary_dim, layer.head_norms.exists(), is_int8},
                      RotatePush{word(spec_.heads), word(spec_.kv_heads), spec_.norm_epsilon},
                      {query_.slice(), key_.slice(), value_.slice(), section(sections.rows, sections.end), pages, angles,
                       layer.head_norms.weight, cache},
                      {spec_.heads + 2 * spec_.kv_heads, shape.tokens},
                      {query_bytes + 2 * key_bytes + shape.tokens * (rotary_dim + 2) * kFloatBytes +
                           static_cast<int64_t>(layer.head_norms.weight.bytes),
-                      query_bytes + key_bytes});
+                      query_bytes + stored_bytes});
   // Keys and values of earlier tokens, whose number is data, are not counted.
   const int64_t part_bytes = shape.tokens * spec_.heads * shape.parts * (spec_.head_dim + 2) * kFloatBytes;
   struct AttentionPush {
@@ -221,7 +223,7 @@ void VulkanPass::record_attention(const VulkanLayer& layer, int64_t index, const
   commands_.barrier();
   commands_.dispatch(Shader::kAttention,
                      {head_dim, word(spec_.heads / spec_.kv_heads), word(members()), word(shape.block_tokens),
-                      spec_.attention_soft_cap > 0},
+                      spec_.attention_soft_cap > 0, is_int8},
                      AttentionPush{word(spec_.kv_heads), spec_.attention_scale, spec_.attention_soft_cap,
                                    word(layer.attention.window), word(shape.part_keys)},
                      {query_.slice(), section(sections.blocks, sections.end), pages, cache, cache, parts_.slice()},

@@ -56,6 +56,10 @@ Activations VulkanRunner::activations() const {
   return parts_->model.activations();
 }
 
+core::DType VulkanRunner::kv_dtype() const {
+  return parts_->model.cache()->dtype();
+}
+
 const std::optional<HeadGroups>& VulkanRunner::rounded_head() const {
   return parts_->model.rounded_head();
 }

@@ -21,12 +21,13 @@ struct VulkanRunnerOptions {
   /// Of quantized linears while few tokens are computed at once; unset: int8 where the device multiplies that in one
   /// instruction. Prompts are computed in fp32.
   std::optional<Activations> activations = {};
+  core::DType kv_dtype = core::DType::kF16;  ///< of keys and values: or kI8, in half of the memory
   HeadPrecision head = HeadPrecision::kStored;
   /// Called as layers are packed, and while a sequence is computed again because its rotary regime changed.
   core::ProgressCallback progress = {};
 };
 
-/// Runs a decoder on a Vulkan device: weights, keys and values (in fp16) are there, embeddings are read on the host.
+/// Runs a decoder on a Vulkan device: weights, keys and values are there, embeddings are read on the host.
 /// A token is one submission. Sums have the order that the device's shaders give them, so logits are close to the
 /// CPU's and not the same bits. One thread may use it at a time.
 class VulkanRunner : public ModelRunner {
@@ -42,7 +43,7 @@ class VulkanRunner : public ModelRunner {
   std::string device_description() const override;
   core::ThreadPool& pool() override;
   Activations activations() const override;
-  core::DType kv_dtype() const override { return core::DType::kF16; }
+  core::DType kv_dtype() const override;
   const std::optional<HeadGroups>& rounded_head() const override;
   Sequence new_sequence() override;
   std::vector<float> forward(std::span<const TokenRun> runs) override;

@@ -10,6 +10,7 @@ layout(constant_id = 1) const uint kGroup = 1;    // query heads of a kv head
 layout(constant_id = 2) const uint kMembers = 1;  // of those, in a block
 layout(constant_id = 3) const uint kTokens = 1;   // in a block
 layout(constant_id = 4) const bool kSoftCap = false;
+layout(constant_id = 5) const bool kInt8 = false;  // keys and values
 const uint kRows = kMembers * kTokens;
 // Arrays that are reduced are declared with it: glslang 12 loses what a function does to one of another constant.
 const uint kReduced = kRows;
@@ -22,7 +23,7 @@ layout(binding = 0) readonly buffer Query { vec4 query[]; };
 layout(binding = 1) readonly buffer Blocks { uvec4 blocks[]; };  // first row, tokens, first position, first of pages
 layout(binding = 2) readonly buffer Pages { uint pages[]; };
 layout(binding = 3) readonly buffer Keys { uvec4 key_chunks[]; };  // the cache
-layout(binding = 4) readonly buffer Values { uint value_pairs[]; };  // the cache again
+layout(binding = 4) readonly buffer Words { uint words[]; };  // the cache again
 layout(binding = 5) writeonly buffer Parts { float parts[]; };  // [rows][heads][parts][head_dim values, maximum, sum]
 layout(push_constant) uniform Shape {
   uint kv_heads;
@@ -35,6 +36,32 @@ layout(push_constant) uniform Shape {
 const float kNone = -3.402823466e38;
 shared vec4 query_rows[kRows * kHeadDim / 4];
 shared float probabilities[kRows * kPageKeys];
+
+/// int8 numbers of a word.
+float code(uint word, uint index) { return float(bitfieldExtract(int(word), int(8 * index), 8)); }
+vec4 codes(uint word) { return vec4(code(word, 0), code(word, 1), code(word, 2), code(word, 3)); }
+
+/// Eight dimensions of a thread's key, without its scale.
+void read_key(uint start, uint chunk, uint thread, out vec4 low, out vec4 high) {
+  if (kInt8) {
+    const uint word = start + (chunk * kPageKeys + thread) * kChunkWords;
+    low = codes(words[word]);
+    high = codes(words[word + 1]);
+  } else {
+    const uvec4 pairs = key_chunks[start / 4 + chunk * kPageKeys + thread];
+    low = vec4(unpackHalf2x16(pairs.x), unpackHalf2x16(pairs.y));
+    high = vec4(unpackHalf2x16(pairs.z), unpackHalf2x16(pairs.w));
+  }
+}
+
+/// Two dimensions of a value.
+vec2 read_value(uint start, uint key, uint pair) {
+  const uint first = start + key_words(kHeadDim);
+  if (!kInt8) return unpackHalf2x16(words[first + key * (kHeadDim / 2) + pair]);
+  const uint word = words[first + key * (kHeadDim / 4) + pair / 2];
+  const float scale = uintBitsToFloat(words[scale_start(start, kHeadDim) + kPageKeys + key]);
+  return scale * vec2(code(word, pair % 2 * 2), code(word, pair % 2 * 2 + 1));
+}
 
 void main() {
   const uint thread = gl_LocalInvocationID.x;
@@ -69,17 +96,18 @@ void main() {
     float scores[kRows];
     for (uint r = 0; r < kRows; ++r) scores[r] = 0;
     for (uint i = 0; i < kHeadDim / 8; ++i) {
-      const uvec4 chunk = key_chunks[start / 4 + i * kPageKeys + thread];
-      const vec4 low = vec4(unpackHalf2x16(chunk.x), unpackHalf2x16(chunk.y));
-      const vec4 high = vec4(unpackHalf2x16(chunk.z), unpackHalf2x16(chunk.w));
+      vec4 low;
+      vec4 high;
+      read_key(start, i, thread, low, high);
       for (uint r = 0; r < kRows; ++r) {
         const uint q = r * (kHeadDim / 4) + 2 * i;
         scores[r] += dot(query_rows[q], low) + dot(query_rows[q + 1], high);
       }
     }
     float page_maxima[kReduced];
+    const float key_scale = kInt8 ? scale * uintBitsToFloat(words[scale_start(start, kHeadDim) + thread]) : scale;
     for (uint r = 0; r < kRows; ++r) {
-      scores[r] *= scale;
+      scores[r] *= key_scale;
       if (kSoftCap) scores[r] = soft_cap * (1 - 2 / (exp(2 * clamp(scores[r] / soft_cap, -40, 40)) + 1));
       const uint position = block.z + r / kMembers;
       const bool visible = key < end && key <= position && (window == 0 || key + window > position);
@@ -103,7 +131,7 @@ void main() {
       const uint pair = thread + p * kThreads;
       if (pair >= kHeadDim / 2) break;
       for (uint k = 0; k < keys; ++k) {
-        const vec2 value = unpackHalf2x16(value_pairs[start + key_words(kHeadDim) + k * (kHeadDim / 2) + pair]);
+        const vec2 value = read_value(start, k, pair);
         for (uint r = 0; r < kRows; ++r) values[r * kPairs + p] += probabilities[r * kPageKeys + k] * value;
       }
     }

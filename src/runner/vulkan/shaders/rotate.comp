@@ -8,9 +8,11 @@ layout(local_size_x = 64) in;
 layout(constant_id = 0) const uint kHeadDim = 64;
 layout(constant_id = 1) const uint kRotaryDim = 64;  // 0: nothing turns
 layout(constant_id = 2) const bool kHeadNorm = false;
+layout(constant_id = 3) const bool kInt8 = false;  // keys and values
 #include "cache.glsl"
 #include "reduce.glsl"
 DEFINE_REDUCE(reduce_sum, subgroupAdd, plus)
+DEFINE_REDUCE(reduce_max, subgroupMax, max)
 layout(binding = 0) buffer Query { float query[]; };
 layout(binding = 1) readonly buffer Key { float key[]; };
 layout(binding = 2) readonly buffer Value { float value[]; };
@@ -55,6 +57,36 @@ uint half_pair(uint pair) {
   return packHalf2x16(clamp(vec2(head_values[2 * pair], head_values[2 * pair + 1]), -kLargestHalf, kLargestHalf));
 }
 
+/// Four numbers as int8 codes of `inverse` times what they are.
+uint code_word(uint index, float inverse) {
+  const vec4 numbers = vec4(head_values[4 * index], head_values[4 * index + 1], head_values[4 * index + 2],
+                            head_values[4 * index + 3]);
+  const ivec4 codes = ivec4(roundEven(numbers * inverse)) & 0xff;
+  return uint(codes.x | codes.y << 8 | codes.z << 16 | codes.w << 24);
+}
+
+/// The word of a key or value, within a head's part of a page, that holds the numbers from kWordNumbers * index on.
+uint word_of(bool is_key, uint slot, uint index) {
+  return is_key ? (index / kChunkWords * kPageKeys + slot) * kChunkWords + index % kChunkWords
+                : key_words(kHeadDim) + slot * (kHeadDim / kWordNumbers) + index;
+}
+
+void store_int8(bool is_key, uint start, uint slot) {
+  float largest[1] = float[1](0);
+  for (uint i = gl_LocalInvocationID.x; i < kHeadDim; i += kThreads) largest[0] = max(largest[0], abs(head_values[i]));
+  reduce_max(largest);
+  // A scale is what fp16 holds of it, as on the CPU.
+  const float kLargestHalf = 65504;
+  const float scale = unpackHalf2x16(packHalf2x16(vec2(min(largest[0] / 127, kLargestHalf), 0))).x;
+  const float inverse = largest[0] > 0 ? 127 / largest[0] : 0;
+  for (uint i = gl_LocalInvocationID.x; i < kHeadDim / kWordNumbers; i += kThreads) {
+    cache[start + word_of(is_key, slot, i)] = code_word(i, inverse);
+  }
+  if (gl_LocalInvocationID.x == 0) {
+    cache[scale_start(start, kHeadDim) + (is_key ? 0 : kPageKeys) + slot] = floatBitsToUint(scale);
+  }
+}
+
 void main() {
   const uint row = gl_WorkGroupID.y;
   const uint head = gl_WorkGroupID.x;
@@ -78,9 +110,11 @@ void main() {
   const uvec2 place = row_places[row];
   const uint slot = place.x % kPageKeys;
   const uint start = head_start(pages[place.y + place.x / kPageKeys], kv_heads, kv_head, kHeadDim);
+  if (kInt8) {
+    store_int8(is_key, start, slot);
+    return;
+  }
   for (uint pair = gl_LocalInvocationID.x; pair < kHeadDim / 2; pair += kThreads) {
-    const uint word = is_key ? (pair / 4 * kPageKeys + slot) * 4 + pair % 4
-                             : key_words(kHeadDim) + slot * (kHeadDim / 2) + pair;
-    cache[start + word] = half_pair(pair);
+    cache[start + word_of(is_key, slot, pair)] = half_pair(pair);
   }
 }

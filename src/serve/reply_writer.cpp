@@ -42,6 +42,8 @@ void ReplyWriter::start(ChatMessage message, size_t model, CompletionRequest req
   {
     const std::lock_guard lock(mutex_);
     works_.emplace(id, std::move(work));
+    // At once, not when the thread comes to it: a server that is asked to end now finishes what it has accepted.
+    read_news(id);
   }
   bell_->ring(id);
 }

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "serve/answer_json.h"
-#include "serve/failure.h"
 
 namespace salient::serve {
 
@@ -45,11 +44,6 @@ std::string to_base64(const std::vector<float>& values) {
 EmbeddingExchange::EmbeddingExchange(Engine& engine, size_t model, EmbeddingRequest request, std::string client)
     : ModelExchange(engine, model, {}), request_(std::move(request)), client_(std::move(client)) {}
 
-void EmbeddingExchange::on_news(std::function<void()> wake) {
-  wake_ = std::move(wake);
-  ModelExchange::on_news(wake_);
-}
-
 /// Checks all inputs before the first is computed.
 void EmbeddingExchange::prepare() {
   mailbox_ = std::make_shared<Mailbox>(wake_);
@@ -83,11 +77,8 @@ Exchange::Part EmbeddingExchange::next() {
     prepare();
   }
   for (auto& [index, update] : mailbox_->take()) {
-    if (update.failure) std::rethrow_exception(update.failure);
+    throw_failure(update);
     if (!update.reply) continue;
-    if (update.reply->finish == generate::FinishReason::kCancelled) {
-      throw Refusal(503, "the server is shutting down", {}, "shutting_down");
-    }
     embeddings_[index] = update.reply->embedding;
     normalize(embeddings_[index]);
     ++ended_;

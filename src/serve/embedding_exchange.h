@@ -18,7 +18,6 @@ class EmbeddingExchange : public ModelExchange {
   /// What is still computed ends within a step.
   ~EmbeddingExchange() override { stop_.request_stop(); }
 
-  void on_news(std::function<void()> wake) override;
   Part next() override;
 
  private:
@@ -29,7 +28,6 @@ class EmbeddingExchange : public ModelExchange {
   EmbeddingRequest request_;
   std::string client_;
   std::stop_source stop_;
-  std::function<void()> wake_;
   std::shared_ptr<ServedModel> model_;
   std::shared_ptr<Mailbox> mailbox_;
   std::vector<generate::ReplyRequest> waiting_;  ///< of each input, until it is submitted

@@ -1,6 +1,9 @@
 #include "serve/mailbox.h"
 
+#include <exception>
 #include <utility>
+
+#include "serve/failure.h"
 
 namespace salient::serve {
 
@@ -36,6 +39,13 @@ void Mailbox::put(size_t reply, generate::ReplyUpdate update) {
 std::map<size_t, generate::ReplyUpdate> Mailbox::take() {
   const std::lock_guard lock(mutex_);
   return std::exchange(updates_, {});
+}
+
+void throw_failure(const generate::ReplyUpdate& update) {
+  if (update.failure) std::rethrow_exception(update.failure);
+  if (update.reply && update.reply->finish == generate::FinishReason::kCancelled) {
+    throw Refusal(503, "the server is shutting down", {}, "shutting_down");
+  }
 }
 
 }  // namespace salient::serve

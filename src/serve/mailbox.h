@@ -25,4 +25,8 @@ class Mailbox {
   std::map<size_t, generate::ReplyUpdate> updates_;
 };
 
+/// Throws what a reply has failed with; a Refusal (503) where it was cancelled, which only a server that shuts down
+/// does to one whose reader is there.
+void throw_failure(const generate::ReplyUpdate& update);
+
 }  // namespace salient::serve

@@ -14,7 +14,10 @@ class ModelExchange : public Exchange {
   using Work = std::function<HttpAnswer(ServedModel& model)>;
   ModelExchange(Engine& engine, size_t model, Work work) : engine_(engine), index_(model), work_(std::move(work)) {}
 
-  void on_news(std::function<void()> wake) override { loading_ = engine_.load(index_, std::move(wake)); }
+  void on_news(std::function<void()> wake) override {
+    wake_ = std::move(wake);
+    loading_ = engine_.load(index_, wake_);
+  }
   Part next() override;
   bool is_stream() const override { return false; }
 
@@ -25,6 +28,7 @@ class ModelExchange : public Exchange {
   Engine& engine_;
   size_t index_;
   Engine::Loading loading_;
+  std::function<void()> wake_;
 
  private:
   Work work_;

@@ -10,11 +10,6 @@ namespace salient::serve {
 ReplyExchange::ReplyExchange(Engine& engine, size_t model, CompletionRequest request, std::string client)
     : ModelExchange(engine, model, {}), request_(std::move(request)), client_(std::move(client)) {}
 
-void ReplyExchange::on_news(std::function<void()> wake) {
-  wake_ = std::move(wake);
-  ModelExchange::on_news(wake_);
-}
-
 std::vector<int32_t> ReplyExchange::encode_prompt(size_t prompt) {
   if (request_.is_chat()) {
     if (!model_->chat_template) {
@@ -88,10 +83,7 @@ Exchange::Part ReplyExchange::next() {
   }
   std::string events;
   for (const auto& [index, update] : mailbox_->take()) {
-    if (update.failure) std::rethrow_exception(update.failure);
-    if (update.reply && update.reply->finish == generate::FinishReason::kCancelled) {
-      throw Refusal(503, "the server is shutting down", {}, "shutting_down");
-    }
+    throw_failure(update);
     events += take(index, update);
     if (update.reply) ++ended_;
   }

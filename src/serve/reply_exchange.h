@@ -20,7 +20,6 @@ class ReplyExchange : public ModelExchange {
   /// The replies end within a step.
   ~ReplyExchange() override { stop_.request_stop(); }
 
-  void on_news(std::function<void()> wake) override;
   Part next() override;
   bool is_stream() const override { return request_.stream; }
 
@@ -51,7 +50,6 @@ class ReplyExchange : public ModelExchange {
   CompletionRequest request_;
   std::string client_;
   std::stop_source stop_;
-  std::function<void()> wake_;
   std::shared_ptr<ServedModel> model_;
   const ToolStyle* tool_style_ = nullptr;  ///< null where there are no tools
   bool begins_inside_ = false;             ///< whether the prompt ends in a thought

@@ -22,15 +22,8 @@ float round_to_half(float value) {
 
 QuantizedTensor round_anew(const std::vector<float>& values, const QuantizedTensor& source, const LinearFormat& format,
                            const std::string& linear) {
-  QuantizedTensor result;
-  result.out_features = source.out_features;
-  result.in_features = source.in_features;
-  result.bits = format.bits;
-  result.group_size = format.group_size;
-  const size_t groups = values.size() / static_cast<size_t>(format.group_size);
-  result.codes.resize(values.size());
-  result.scales.resize(groups);
-  format.zeros == ZeroKind::kOffset ? result.offsets.resize(groups) : result.zeros.resize(groups);
+  QuantizedTensor result =
+      core::make_rounding_target(source.out_features, source.in_features, format.bits, format.group_size, format.zeros);
   core::round_groups(values, format.zeros, linear, 0, result);
   return result;
 }

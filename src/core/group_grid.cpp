@@ -73,6 +73,20 @@ GroupGrid find_grid(std::span<const float> weights, int bits, ZeroKind zeros, co
   return best;
 }
 
+QuantizedTensor make_rounding_target(int64_t out_features, int64_t in_features, int bits, int group_size,
+                                     ZeroKind zeros) {
+  QuantizedTensor target;
+  target.out_features = out_features;
+  target.in_features = in_features;
+  target.bits = bits;
+  target.group_size = group_size;
+  const auto groups = static_cast<size_t>(out_features * target.groups());
+  target.codes.resize(static_cast<size_t>(out_features * in_features));
+  target.scales.resize(groups);
+  zeros == ZeroKind::kOffset ? target.offsets.resize(groups) : target.zeros.resize(groups);
+  return target;
+}
+
 void round_groups(std::span<const float> weights, ZeroKind zeros, const std::string& tensor, int64_t first,
                   QuantizedTensor& target) {
   const auto size = static_cast<size_t>(target.group_size);

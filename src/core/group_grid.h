@@ -41,6 +41,10 @@ struct GroupGrid {
 /// naming `tensor`, for weights that are not finite or too large for fp16 scales.
 GroupGrid find_grid(std::span<const float> weights, int bits, ZeroKind zeros, const std::string& tensor);
 
+/// A matrix with room for what `round_groups` writes: all codes, scales, and zero points or offsets are 0.
+QuantizedTensor make_rounding_target(int64_t out_features, int64_t in_features, int bits, int group_size,
+                                     ZeroKind zeros);
+
 /// Rounds whole groups of weights, each to its best grid, into the codes, scales and zero points (offsets for kOffset)
 /// of `target` from its element `first` on. `target` has its bits, group size and the room.
 void round_groups(std::span<const float> weights, ZeroKind zeros, const std::string& tensor, int64_t first,

@@ -11,6 +11,7 @@
 #include "core/math.h"
 #include "evaluate/statistics.h"
 #include "kernels/kernels.h"
+#include "kernels/log_sum_exp.h"
 #include "runner/cpu_runner.h"
 
 namespace salient::evaluate {
@@ -149,13 +150,6 @@ std::unique_ptr<WindowLogits> window_logits(ModelRunner& runner, const std::vect
   return std::make_unique<BlockwiseLogits>(runner, texts);
 }
 
-/// Log-sum-exp of a row of logits.
-float log_sum(const float* logits, int64_t size) {
-  const kernels::KernelSet& kernels = kernels::active_kernels();
-  const float largest = kernels.maximum(logits, size);
-  return largest + static_cast<float>(core::log(kernels.sum_exp(logits, size, largest)));
-}
-
 /// What is known of each prediction of a model, in order.
 struct Predictions {
   std::vector<double> losses;
@@ -192,7 +186,7 @@ struct BlockLogits {
     source->next(count, values);
     logs.resize(static_cast<size_t>(count));
     runner.pool().split(count, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) logs[i] = log_sum(row(i), runner.spec().vocab_size);
+      for (int64_t i = begin; i < end; ++i) logs[i] = kernels::log_sum_exp(row(i), runner.spec().vocab_size);
     });
   }
   const float* row(int64_t index) const { return &values[index * runner.spec().vocab_size]; }

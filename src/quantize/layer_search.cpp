@@ -270,14 +270,9 @@ QuantizedLayer round_layer_to_int8(DenseLayer& layer, int group_size, const std:
   result.norms = layer.norms;
   for (const DenseLinear* linear : layer.linears()) {
     const Matrix& weights = linear->weights;
-    core::QuantizedTensor rounded;
-    rounded.out_features = weights.rows;
-    rounded.in_features = weights.columns;
-    rounded.bits = 8;
-    rounded.group_size = group_size;
-    rounded.codes.resize(weights.values.size());
-    rounded.scales.resize(static_cast<size_t>(weights.rows * rounded.groups()));
-    rounded.zeros.resize(rounded.scales.size());
+    constexpr int kBits = 8;
+    core::QuantizedTensor rounded =
+        core::make_rounding_target(weights.rows, weights.columns, kBits, group_size, core::ZeroKind::kMiddle);
     pool.split(weights.rows, [&](int64_t begin, int64_t end) {
       const std::span rows(weights.row(begin), static_cast<size_t>((end - begin) * weights.columns));
       core::round_groups(rows, core::ZeroKind::kMiddle, origin + linear->name, begin * weights.columns, rounded);

@@ -1,12 +1,12 @@
 #include "quantize/layer_widths.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <utility>
 
 #include "core/error.h"
 #include "kernels/kernels.h"
+#include "kernels/log_sum_exp.h"
 #include "quantize/state_pass.h"
 
 namespace salient::quantize {
@@ -15,12 +15,6 @@ namespace {
 
 /// Tokens whose logits are held at a time.
 constexpr int64_t kTokenBlock = 64;
-
-float log_sum_exp(const float* logits, int64_t size) {
-  const kernels::KernelSet& kernels = kernels::active_kernels();
-  const float highest = kernels.maximum(logits, size);
-  return highest + std::log(kernels.sum_exp(logits, size, highest));
-}
 
 /// Measures how far models with quantized layers are from the unquantized one.
 class DivergenceMeter {
@@ -44,45 +38,51 @@ class DivergenceMeter {
       if (progress_) progress_({"measuring layers", i + 1, layers, "layers", {}});
     }
     unquantized_ = std::move(states);
-    std::vector<double> divergences;
-    for (const States& variant : variants) divergences.push_back(divergence_of(variant));
-    return divergences;
+    return divergences_of(variants);
   }
 
   /// KL of the model with these widths. Call measure_layers before.
   double measure(const std::vector<int>& bits) {
     States states = pass_.embed();
     for (int64_t i = 0; i < std::ssize(bits); ++i) pass_.run(source_.open(i, bits[i])->layer(i), i, states);
-    return divergence_of(states);
+    return divergences_of(std::span(&states, 1)).front();
   }
 
  private:
-  /// Mean KL of the predictions behind `states` from those of the unquantized model.
-  double divergence_of(const States& states) {
+  /// Mean KL of the predictions behind each variant's states from those of the unquantized model.
+  std::vector<double> divergences_of(std::span<const States> variants) {
     const int64_t vocab = pass_.runner().spec().vocab_size;
     const int64_t hidden = pass_.runner().spec().hidden_size;
     std::vector<float> expected(static_cast<size_t>(kTokenBlock * vocab));
     std::vector<float> found(expected.size());
-    double sum = 0;
+    std::vector<double> sums(variants.size());
     int64_t total = 0;
-    for (size_t text = 0; text < states.size(); ++text) {
-      const int64_t tokens = std::ssize(states[text]) / hidden;
+    for (size_t text = 0; text < unquantized_.size(); ++text) {
+      const int64_t tokens = std::ssize(unquantized_[text]) / hidden;
       for (int64_t first = 0; first < tokens; first += kTokenBlock) {
         const int64_t count = std::min(kTokenBlock, tokens - first);
         pass_.runner().head(&unquantized_[text][first * hidden], count, expected.data());
-        pass_.runner().head(&states[text][first * hidden], count, found.data());
-        std::vector<double> divergences(static_cast<size_t>(count));
-        pool_.each(count, [&](int64_t i) {
-          const float* p = &expected[i * vocab];
-          const float* q = &found[i * vocab];
-          divergences[i] =
-              kernels::active_kernels().divergence(p, log_sum_exp(p, vocab), q, log_sum_exp(q, vocab), vocab);
-        });
-        sum = std::accumulate(divergences.begin(), divergences.end(), sum);
+        for (size_t i = 0; i < variants.size(); ++i) {
+          pass_.runner().head(&variants[i][text][first * hidden], count, found.data());
+          sums[i] += sum_of_divergences(expected, found, count, vocab);
+        }
       }
       total += tokens;
     }
-    return sum / static_cast<double>(total);
+    for (double& sum : sums) sum /= static_cast<double>(total);
+    return sums;
+  }
+
+  double sum_of_divergences(const std::vector<float>& expected, const std::vector<float>& found, int64_t count,
+                            int64_t vocab) {
+    std::vector<double> divergences(static_cast<size_t>(count));
+    pool_.each(count, [&](int64_t i) {
+      const float* p = &expected[i * vocab];
+      const float* q = &found[i * vocab];
+      divergences[i] = kernels::active_kernels().divergence(p, kernels::log_sum_exp(p, vocab), q,
+                                                            kernels::log_sum_exp(q, vocab), vocab);
+    });
+    return std::accumulate(divergences.begin(), divergences.end(), 0.0);
   }
 
   const WidthSource& source_;
@@ -108,10 +108,7 @@ std::vector<int> widen_first(const std::vector<int64_t>& order, int64_t count) {
 }
 
 std::vector<int> widen_to_size(const std::vector<int64_t>& order, const WidthSource& source, uint64_t target) {
-  if (source.int4_bytes > target) {
-    core::fail(core::ErrorKind::kInvalidInput, "a size of {} is out of reach: with all layers in int4 it is {}",
-               core::format_bytes(target), core::format_bytes(source.int4_bytes));
-  }
+  check_size(target, source.int4_bytes);
   std::vector<int> bits(order.size(), 4);
   uint64_t bytes = source.int4_bytes;
   for (const int64_t layer : order) {
@@ -122,36 +119,61 @@ std::vector<int> widen_to_size(const std::vector<int64_t>& order, const WidthSou
   return bits;
 }
 
+struct Choice {
+  std::vector<int> bits;
+  double divergence;
+};
+
 /// The fewest of the order that keep to the divergence.
-std::vector<int> widen_to_divergence(const std::vector<int64_t>& order, double target, DivergenceMeter& meter) {
-  if (meter.measure(widen_first(order, 0)) <= target) return widen_first(order, 0);
-  const double least = meter.measure(widen_first(order, std::ssize(order)));
-  if (!(least <= target)) {
-    core::fail(core::ErrorKind::kInvalidInput,
-               "a KL divergence of {:.5f} is out of reach: with all layers in int8 it is {:.5f}", target, least);
-  }
+Choice widen_to_divergence(const std::vector<int64_t>& order, double target, DivergenceMeter& meter) {
+  const auto try_first = [&](int64_t count) {
+    std::vector<int> bits = widen_first(order, count);
+    const double divergence = meter.measure(bits);
+    return Choice{std::move(bits), divergence};
+  };
+  if (Choice none = try_first(0); none.divergence <= target) return none;
   int64_t too_few = 0;
   int64_t enough = std::ssize(order);
+  Choice best = try_first(enough);
+  if (!(best.divergence <= target)) {
+    core::fail(core::ErrorKind::kInvalidInput,
+               "a KL divergence of {:.5f} is out of reach: with all layers in int8 it is {:.5f}", target,
+               best.divergence);
+  }
   while (enough - too_few > 1) {
     const int64_t middle = (too_few + enough) / 2;
-    (meter.measure(widen_first(order, middle)) <= target ? enough : too_few) = middle;
+    Choice choice = try_first(middle);
+    if (choice.divergence <= target) {
+      enough = middle;
+      best = std::move(choice);
+    } else {
+      too_few = middle;
+    }
   }
-  return widen_first(order, enough);
+  return best;
 }
 
 }  // namespace
+
+void check_size(uint64_t target, uint64_t int4_bytes) {
+  if (target >= int4_bytes) return;
+  core::fail(core::ErrorKind::kInvalidInput, "a size of {} is out of reach: with all layers in int4 it is {}",
+             core::format_bytes(target), core::format_bytes(int4_bytes));
+}
 
 LayerWidths choose_widths(std::shared_ptr<const model::Decoder> decoder, const WidthSource& source,
                           const WidthTarget& target, std::span<const std::vector<int32_t>> texts,
                           const core::ProgressCallback& progress, std::stop_token stop, core::ThreadPool& pool) {
   DivergenceMeter meter(std::move(decoder), source, texts, progress, std::move(stop), pool);
-  LayerWidths widths;
-  widths.sensitivities = meter.measure_layers();
-  const std::vector<int64_t> order = order_of(widths.sensitivities, source.extra_bytes);
-  widths.bits = target.bytes != 0 ? widen_to_size(order, source, target.bytes)
-                                  : widen_to_divergence(order, target.divergence, meter);
-  widths.divergence = meter.measure(widths.bits);
-  return widths;
+  std::vector<double> sensitivities = meter.measure_layers();
+  const std::vector<int64_t> order = order_of(sensitivities, source.extra_bytes);
+  if (target.bytes == 0) {
+    Choice choice = widen_to_divergence(order, target.divergence, meter);
+    return {std::move(choice.bits), std::move(sensitivities), choice.divergence};
+  }
+  std::vector<int> bits = widen_to_size(order, source, target.bytes);
+  const double divergence = meter.measure(bits);
+  return {std::move(bits), std::move(sensitivities), divergence};
 }
 
 }  // namespace salient::quantize

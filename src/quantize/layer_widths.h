@@ -35,6 +35,9 @@ struct LayerWidths {
   double divergence = 0;              ///< KL of the model with these widths
 };
 
+/// Throws invalid_input where all layers in 4 bits are larger than the target.
+void check_size(uint64_t target, uint64_t int4_bytes);
+
 /// Chooses the layers that get 8 bits, those first whose 4 bits cost the most divergence for each byte that 8 bits
 /// take more, as many as the size allows, or as few as the divergence needs (found by bisection: each try runs the
 /// model). Divergence is measured on `texts`, which should not be those the model was calibrated on. The measurement of

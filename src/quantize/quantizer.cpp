@@ -139,8 +139,7 @@ std::vector<OutputTensor> make_layer_tensors(int64_t index, const DecoderSpec& s
 std::vector<std::string> linear_names(int64_t layer, const DecoderSpec& spec) {
   std::vector<std::string> names;
   for (const model::LinearSlot& slot : model::linear_slots(spec)) {
-    const std::string name = model::layer_prefix(layer) + slot.name;
-    if (names.empty() || names.back() != name) names.push_back(name);
+    if (slot.first_row == 0) names.push_back(model::layer_prefix(layer) + slot.name);
   }
   return names;
 }
@@ -208,10 +207,8 @@ void check_target(const DecoderSpec& spec, int group_size, const QuantizeOptions
   if (!options.steps.need_calibration()) {
     fail(ErrorKind::kUnsupported, "plain rounding looks at no text, so no target can be kept to; expected awq or awq+");
   }
-  const uint64_t least = estimate(spec, group_size, options.steps, 1, 1).bytes;
-  if (options.target.bytes != 0 && options.target.bytes < least) {
-    fail(ErrorKind::kInvalidInput, "a size of {} is out of reach: with all layers in int4 it is {}",
-         core::format_bytes(options.target.bytes), core::format_bytes(least));
+  if (options.target.bytes != 0) {
+    check_size(options.target.bytes, estimate(spec, group_size, options.steps, 1, 1).bytes);
   }
 }
 
@@ -280,8 +277,12 @@ class WrittenLayers {
     int8_settings_.symmetric = true;
   }
 
-  std::shared_ptr<const model::Decoder> open(int64_t layer, int bits) const {
+  /// Writes the part where it is not there yet, which only those of 8 bits may not be.
+  void write(int64_t layer, int bits) const {
     if (bits == 8 && !writer_.has_part(part(layer, bits))) write_int8(layer);
+  }
+  std::shared_ptr<const model::Decoder> open(int64_t layer, int bits) const {
+    write(layer, bits);
     return std::make_shared<model::Decoder>(std::make_shared<checkpoint::Checkpoint>(writer_.read_part(
         part(layer, bits), decoder_.checkpoint(), bits == 8 ? int8_settings_ : settings_, model::layer_prefix(layer))));
   }
@@ -325,7 +326,7 @@ void widen_layers(const std::shared_ptr<const model::Decoder>& decoder, std::spa
   std::vector<std::string> names[2];
   for (int64_t i = 0; i < decoder->spec().layers; ++i) {
     const int bits = widths.bits[i];
-    if (bits == 8) written.open(i, bits);  // writes it where measuring did not
+    written.write(i, bits);
     parts[static_cast<size_t>(i) + 1] = WrittenLayers::part(i, bits);
     for (std::string& name : linear_names(i, decoder->spec())) names[bits == 8].push_back(std::move(name));
     report.layers[static_cast<size_t>(i)]["bits"] = bits;

@@ -41,16 +41,10 @@ core::LinearWeights round_head(const model::Decoder& decoder, const HeadGroups& 
   const std::string name = head_name(decoder) + " of " + decoder.checkpoint().path.string();
   const core::ZeroKind zeros = groups.bits == 8 ? core::ZeroKind::kMiddle : core::ZeroKind::kInteger;
   const auto read_rows = [=](int64_t first, int64_t count) {
-    core::QuantizedTensor rounded;
-    rounded.out_features = count;
-    rounded.in_features = head.in_features();
-    rounded.bits = groups.bits;
-    rounded.group_size = groups.size;
-    std::vector<float> weights(static_cast<size_t>(count * rounded.in_features));
+    core::QuantizedTensor rounded =
+        core::make_rounding_target(count, head.in_features(), groups.bits, groups.size, zeros);
+    std::vector<float> weights(rounded.codes.size());
     head.read_rows(first, count, weights.data());
-    rounded.codes.resize(weights.size());
-    rounded.scales.resize(static_cast<size_t>(count * rounded.groups()));
-    rounded.zeros.resize(rounded.scales.size());
     core::round_groups(weights, zeros, name, 0, rounded);
     return rounded;
   };

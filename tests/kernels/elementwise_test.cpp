@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "core/math.h"
+#include "kernels/log_sum_exp.h"
 #include "tests/kernels/kernel_sets.h"
 
 namespace salient::kernels {
@@ -153,6 +154,19 @@ TEST_P(ElementwiseKernels, ReductionsAreTheSameBits) {
     expect_same_bits({expected}, {set().divergence(p.data(), p_log, q.data(), q_log, size)});
     EXPECT_GE(expected, -1e-5f);
     EXPECT_NEAR(kScalarKernels.divergence(p.data(), p_log, p.data(), p_log, size), 0.0f, 1e-6f);
+  }
+}
+
+TEST(LogSumExp, IsThatOfTheNumbersWhateverTheirSize) {
+  for (const float shift : {0.0f, 500.0f, -500.0f}) {
+    std::vector<float> x;
+    double sum = 0;
+    for (int i = 0; i < 1000; ++i) {
+      const float value = static_cast<float>(i * 37 % 161 - 80) / 10;
+      sum += std::exp(static_cast<double>(value));
+      x.push_back(value + shift);
+    }
+    EXPECT_NEAR(log_sum_exp(x.data(), std::ssize(x)), shift + std::log(sum), 1e-4) << shift;
   }
 }
 

@@ -27,7 +27,8 @@ void add_export(CLI::App& program) {
       ->check(CLI::IsMember({"cpu", "dml"}));
   command
       ->add_option("--accuracy-level", options.accuracy_level,
-                   "Of an onnx graph's int4 products: 4 allows int8 activations, 0 does not [4 with cpu, 0 with dml]")
+                   "Of an onnx graph's int4 products: 4 allows int8 activations, 1 forbids them, 0 leaves it open "
+                   "(ONNX Runtime then has fp32) [4 with cpu, 0 with dml]")
       ->envname(environment_name("--accuracy-level"))
       ->check(CLI::Range(0, 4));
   add_option(*command, "--output", options.output, "Folder, or for gguf file, to write; must not exist")->required();

@@ -118,7 +118,7 @@ Report v1::count_traffic(const ModelName& name, const SpeedOptions& options, con
   for (const int64_t depth : {int64_t{0}, choose_depth(options, decoder->spec())}) {
     if (!report.counts.empty() && depth == 0) continue;
     const runner::VulkanTraffic traffic =
-        runner::count_vulkan_traffic(decoder, pool, device::vulkan_options(runner_options, adapter), depth);
+        runner::count_vulkan_traffic(decoder, pool, device::vulkan_options(*decoder, runner_options, adapter), depth);
     report.counts.push_back({depth, traffic.dispatches, traffic.weights, traffic.read, traffic.written, traffic.cache});
   }
   return {api::to_text(evaluate::to_json(report)), evaluate::format_traffic(report)};

@@ -49,6 +49,8 @@ class Checkpoint {
   std::map<std::string, StoredTensor> tensors;
   /// Matrices that their format does not store as rows of a tensor, by the name of the tensor they would be.
   std::map<std::string, core::DenseMatrix> matrices;
+  /// The format forbids to round what quantized linears multiply to int8: MatMulNBits with an accuracy_level of 1 to 3.
+  bool float_activations = false;
   std::map<std::string, StoredQuantized> quantized;  ///< by the name of the linear: "model.layers.0.mlp.down_proj"
 
   bool has(const std::string& name) const { return tensors.contains(name); }

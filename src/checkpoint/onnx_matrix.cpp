@@ -281,6 +281,8 @@ int64_t integer_attribute(const OnnxNode& node, const std::string& name, int64_t
 
 OnnxMatrix read_matmul_nbits(const OnnxGraph& graph, const OnnxNode& node, const std::string& origin) {
   constexpr int64_t kNotPrepacked = 0;
+  constexpr int64_t kUnset = 0;
+  constexpr int64_t kInt8 = 4;
   OnnxMatrix matrix;
   matrix.name = origin;
   matrix.out_features = integer_attribute(node, "N", 1, kLargestSize, origin);
@@ -295,6 +297,8 @@ OnnxMatrix read_matmul_nbits(const OnnxGraph& graph, const OnnxNode& node, const
   if (integer_attribute(node, "weight_prepacked", INT64_MIN, INT64_MAX, origin, &kNotPrepacked) != 0) {
     fail(ErrorKind::kUnsupported, "{}: attribute weight_prepacked is not 0: its bytes are in a GPU's order", origin);
   }
+  const int64_t accuracy = integer_attribute(node, "accuracy_level", kUnset, kInt8, origin, &kUnset);
+  blocks.float_activations = accuracy != kUnset && accuracy != kInt8;
   if (!node.input(4).empty()) {
     fail(ErrorKind::kUnsupported, "{}: has a g_idx (inputs in another order), which is not supported", origin);
   }
@@ -365,6 +369,9 @@ void add_matrix(Checkpoint& checkpoint, const std::string& prefix, const std::ve
   }
   if (parts[0].quantized()) {
     checkpoint.quantized.emplace(prefix, join_quantized(parts));
+    for (const OnnxMatrix& part : parts) {
+      checkpoint.float_activations |= std::get<OnnxBlocks>(part.weights).float_activations;
+    }
   } else {
     checkpoint.matrices.emplace(prefix + ".weight", join_dense(parts));
   }

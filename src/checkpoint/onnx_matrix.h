@@ -19,6 +19,7 @@ struct OnnxBlocks {
   int64_t blocks = 0;
   bool is_signed = false;
   uint8_t default_zero = 8;
+  bool float_activations = false;  ///< as Checkpoint has it
   OnnxTensor codes;
   OnnxTensor scales;
   std::vector<OnnxTensor> zeros;  ///< none or one

@@ -28,23 +28,27 @@ std::string describe_adapters(const std::vector<runner::VulkanAdapter>& adapters
   return fmt::format("{}", fmt::join(all, "; "));
 }
 
+runner::Activations activations_of(const model::Decoder& decoder, const RunnerOptions& options) {
+  return options.exact || decoder.checkpoint().float_activations ? runner::Activations::kFp32
+                                                                 : runner::Activations::kInt8;
+}
+
 std::unique_ptr<runner::ModelRunner> open_on_cpu(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool,
                                                  const RunnerOptions& options) {
-  runner::CpuRunnerOptions cpu{.residency = options.residency,
+  runner::CpuRunnerOptions cpu{.activations = activations_of(*decoder, options),
+                               .residency = options.residency,
                                .kv_dtype = options.kv_dtype,
                                .head = options.head,
                                .packing_pool = options.packing_pool,
                                .progress = options.progress};
-  if (options.exact) {
-    cpu.activations = runner::Activations::kFp32;
-    if (options.kv_dtype == core::DType::kF16) cpu.kv_dtype = core::DType::kF32;
-  }
+  if (options.exact && options.kv_dtype == core::DType::kF16) cpu.kv_dtype = core::DType::kF32;
   return std::make_unique<runner::CpuRunner>(std::move(decoder), pool, std::move(cpu));
 }
 
 std::unique_ptr<runner::ModelRunner> open_on_gpu(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool,
                                                  const RunnerOptions& options, int adapter) {
-  return runner::make_vulkan_runner(std::move(decoder), pool, vulkan_options(options, adapter));
+  const auto gpu = vulkan_options(*decoder, options, adapter);
+  return runner::make_vulkan_runner(std::move(decoder), pool, gpu);
 }
 
 OpenedRunner choose_device(const std::shared_ptr<const model::Decoder>& decoder, core::ThreadPool& pool,
@@ -79,7 +83,7 @@ int find_gpu(const DeviceName& name) {
              adapters.empty() ? "" : "; it runs only when it is named");
 }
 
-runner::VulkanRunnerOptions vulkan_options(const RunnerOptions& options, int adapter) {
+runner::VulkanRunnerOptions vulkan_options(const model::Decoder& decoder, const RunnerOptions& options, int adapter) {
   runner::VulkanRunnerOptions result{
       .adapter = adapter, .kv_dtype = options.kv_dtype, .head = options.head, .progress = options.progress};
   const std::string listed = core::os::environment(kFeaturesVariable);
@@ -101,7 +105,9 @@ runner::VulkanRunnerOptions vulkan_options(const RunnerOptions& options, int ada
       }
     }
   }
-  if (options.exact) result.activations = runner::Activations::kFp32;
+  if (activations_of(decoder, options) == runner::Activations::kFp32) {
+    result.activations = runner::Activations::kFp32;
+  }
   return result;
 }
 

@@ -19,8 +19,8 @@ struct RunnerOptions {
   runner::HeadPrecision head = runner::HeadPrecision::kStored;
   /// Of keys and values: kF16 or kI8.
   core::DType kv_dtype = core::DType::kF16;
-  /// Nothing is rounded that the model does not store so: activations are in fp32 and, but for kI8, keys and values
-  /// too, which a GPU holds in fp16 all the same.
+  /// Nothing is rounded that the model does not store so: activations are in fp32 (as they are where the model's format
+  /// asks for it) and, but for kI8, keys and values too, which a GPU holds in fp16 all the same.
   bool exact = false;
   runner::Residency residency = runner::Residency::kResident;  ///< on the CPU
   core::ThreadPool* packing_pool = nullptr;                    ///< as CpuRunnerOptions has it
@@ -42,7 +42,7 @@ OpenedRunner open_runner(std::shared_ptr<const model::Decoder> decoder, core::Th
 
 /// The options of a model on a GPU. SALIENT_VULKAN_FEATURES, where it is set, lists what the shaders may use, of
 /// "subgroups", "integer_dot" and "int8_activations", or is "none". Throws invalid_input for another word.
-runner::VulkanRunnerOptions vulkan_options(const RunnerOptions& options, int adapter);
+runner::VulkanRunnerOptions vulkan_options(const model::Decoder& decoder, const RunnerOptions& options, int adapter);
 
 /// The adapter that "gpu" or "gpu:1" names. Throws unsupported or not_found, with what there is.
 int find_gpu(const DeviceName& name);

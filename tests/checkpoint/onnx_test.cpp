@@ -162,6 +162,17 @@ TEST_F(OnnxFolder, ReadsEightBits) {
   }
 }
 
+TEST_F(OnnxFolder, KnowsWhetherActivationsMayBeRounded) {
+  for (const int64_t level : {0, 4}) {
+    replace_attribute("/o", "accuracy_level", level);
+    EXPECT_FALSE(open().float_activations) << level;
+  }
+  for (const int64_t level : {1, 2, 3}) {
+    replace_attribute("/o", "accuracy_level", level);
+    EXPECT_TRUE(open().float_activations) << level;
+  }
+}
+
 TEST_F(OnnxFolder, ReadsDenseLinearsAndBiases) {
   std::vector<float> weights;  // [inputs, outputs]
   for (int i = 0; i < 32 * 64; ++i) weights.push_back(static_cast<float>(i));
@@ -352,6 +363,7 @@ TEST_F(OnnxFolder, RefusesAttributesThatItDoesNotObey) {
   refuse_attribute("/o", "block_size", 0, ErrorKind::kInvalidInput);
   refuse_attribute("/o", "N", int64_t{1} << 40, ErrorKind::kInvalidInput);
   refuse_attribute("/o", "K", -32, ErrorKind::kInvalidInput);
+  refuse_attribute("/o", "accuracy_level", 5, ErrorKind::kInvalidInput);
   graph_ = DecoderGraph();
   replace_attribute("/o", "N", 1000000);
   refuse({"/o", "o.q", "has 512 bytes, expected 16000000"}, ErrorKind::kInvalidInput);

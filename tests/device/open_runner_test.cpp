@@ -44,6 +44,16 @@ TEST_F(OpenRunner, OnTheCpuRoundsAsTheOptionsSay) {
   EXPECT_EQ(open("cpu", {.head = runner::HeadPrecision::kInt8}).runner->rounded_head()->bits, 8);
 }
 
+TEST_F(OpenRunner, DoesNotRoundActivationsWhereTheFormatForbidsIt) {
+  auto checkpoint = std::make_shared<checkpoint::Checkpoint>(decoder_->checkpoint());
+  checkpoint->float_activations = true;
+  decoder_ = std::make_shared<model::Decoder>(checkpoint);
+  const OpenedRunner opened = open("cpu");
+  EXPECT_EQ(opened.runner->activations(), runner::Activations::kFp32);
+  EXPECT_EQ(opened.runner->kv_dtype(), core::DType::kF16);
+  EXPECT_EQ(vulkan_options(*decoder_, {}, 0).activations, runner::Activations::kFp32);
+}
+
 TEST_F(OpenRunner, ChoosesAndSaysWhy) {
   const auto adapters = runner::list_vulkan_adapters();
   const int best = runner::choose_vulkan_adapter(adapters);

@@ -102,10 +102,10 @@ class GroupSearch {
   /// Gives each candidate the scale with the least error for the codes that it has now.
   void refit() {
     for (int64_t row = 0; row < std::ssize(candidates_); ++row) {
-      const Grid& grid = candidates_[row].grid;
-      for (int i = 0; i < size_; ++i) {
-        deltas_.row(row)[i] = static_cast<float>(grid.code_of(weights_of(row)[i]) - grid.zero);
-      }
+      const Grid grid = candidates_[row].grid;
+      const float* w = weights_of(row);
+      float* steps = deltas_.row(row);
+      for (int i = 0; i < size_; ++i) steps[i] = grid.steps_of(w[i]);
     }
     form_.evaluate(deltas_.row(0), std::ssize(candidates_), size_, products_.row(0), losses_.data());
     for (int64_t row = 0; row < std::ssize(candidates_); ++row) {
@@ -119,9 +119,10 @@ class GroupSearch {
   /// Replaces rows by the candidates that are better.
   void keep_better() {
     for (int64_t row = 0; row < std::ssize(candidates_); ++row) {
-      const Grid& grid = candidates_[row].grid;
+      const Grid grid = candidates_[row].grid;
       const float* w = weights_of(row);
-      for (int i = 0; i < size_; ++i) deltas_.row(row)[i] = grid.value_of(grid.code_of(w[i])) - w[i];
+      float* delta = deltas_.row(row);
+      for (int i = 0; i < size_; ++i) delta[i] = grid.rounded(w[i]) - w[i];
     }
     form_.evaluate(deltas_.row(0), std::ssize(candidates_), size_, products_.row(0), losses_.data());
     for (int64_t row = 0; row < std::ssize(candidates_); ++row) {

@@ -19,15 +19,16 @@ struct Matrix {
   const float* row(int64_t index) const { return values.data() + index * columns; }
 };
 
-/// The sum of a[i] * b[i] in double, in four interleaved partial sums.
+/// The sum of a[i] * b[i] in double, in eight interleaved partial sums.
 inline double dot(const float* a, const float* b, int64_t size) {
-  double sums[4] = {};
-  const int64_t whole = size / 4 * 4;
-  for (int64_t i = 0; i < whole; i += 4) {
-    for (int64_t lane = 0; lane < 4; ++lane) sums[lane] += double{a[i + lane]} * b[i + lane];
+  constexpr int64_t kSums = 8;
+  double sums[kSums] = {};
+  const int64_t whole = size / kSums * kSums;
+  for (int64_t i = 0; i < whole; i += kSums) {
+    for (int64_t lane = 0; lane < kSums; ++lane) sums[lane] += double{a[i + lane]} * b[i + lane];
   }
   for (int64_t i = whole; i < size; ++i) sums[0] += double{a[i]} * b[i];
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
 }
 
 }  // namespace salient::quantize

@@ -20,16 +20,20 @@ struct Grid {
   float scale;
   int zero;
 
-  /// The code of the nearest value, in steps from 0 with ties to even.
-  int code_of(float weight) const {
+  /// The code of the nearest value, less the zero point, with ties to even; the lowest for a NaN.
+  float steps_of(float weight) const {
+    const auto lowest = static_cast<float>(-zero);
+    const auto highest = static_cast<float>(kLargestCode - zero);
     const float exact = weight / scale;
-    const float above = exact > -kLargestCode ? exact : -kLargestCode;
-    const float bounded = above < kLargestCode ? above : kLargestCode;
+    const float above = exact > lowest ? exact : lowest;
+    const float bounded = above < highest ? above : highest;
     // Adding 1.5 * 2^23 leaves no bits for a fraction: what nearbyint gives, without a call for each weight.
     constexpr float kIntegers = 0x1.8p23f;
-    const int code = static_cast<int>((bounded + kIntegers) - kIntegers) + zero;
-    return code < 0 ? 0 : code > kLargestCode ? kLargestCode : code;
+    return (bounded + kIntegers) - kIntegers;
   }
+  int code_of(float weight) const { return static_cast<int>(steps_of(weight)) + zero; }
+  /// The value that a weight is rounded to.
+  float rounded(float weight) const { return steps_of(weight) * scale; }
   float value_of(int code) const { return static_cast<float>(code - zero) * scale; }
 };
 

@@ -84,7 +84,7 @@ void rounding_error(const float* weights, std::span<const float> scales, int gro
   for (int64_t first = 0; first < width; first += group_size) {
     const Grid grid = make_grid(&scaled[first], group_size, zero);
     for (int64_t i = first; i < first + group_size; ++i) {
-      delta[i] = grid.value_of(grid.code_of(scaled[i])) / scales[i] - weights[i];
+      delta[i] = grid.rounded(scaled[i]) / scales[i] - weights[i];
     }
   }
 }

@@ -1,6 +1,6 @@
-"""What quantizing a model of a known shape takes, from two layers of random weights: seconds and GFLOPS by stage.
+"""What quantizing a model of a known shape takes, from one or two layers of random weights: seconds and GFLOPS by stage.
 
-usage: layer_cost.py SHAPE WORK_FOLDER [--build build/release] [--sequences 48 128] [--methods awq awq+]
+usage: layer_cost.py SHAPE WORK_FOLDER [--build build/release] [--sequences 48 128] [--methods awq awq+] [--layers 2]
 
 SHAPE is one of those below. The whole model's time is extrapolated by its number of layers; that of the calibration
 text, which the model writes itself, from models of one layer and of two. Memory is the peak of the process, the mapped
@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 TOKENS = 512
-LAYERS = 2
 SHAPES = {
     "phi-3-mini": {"hidden_size": 3072, "intermediate_size": 8192, "num_attention_heads": 32, "num_key_value_heads": 32,
                    "vocab_size": 32064, "layers": 32},
@@ -73,7 +72,7 @@ def run(*command):
 def write_text(program, work, shape):
     """Writes the calibration text with two layers; the seconds that the whole model would take."""
     seconds = []
-    for layers in (1, LAYERS):
+    for layers in (1, 2):
         folder = work / f"{layers}-layers"
         if not folder.exists():
             write_model(folder, shape, layers)
@@ -101,6 +100,7 @@ def main():
     parser.add_argument("--build", type=pathlib.Path, default=FOLDER.parent.parent / "build/release")
     parser.add_argument("--sequences", type=int, nargs="+", default=[48, 128])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--layers", type=int, choices=[1, 2], default=2, help="of the model that is quantized")
     flags = parser.parse_args()
     shape = SHAPES[flags.shape]
     program = flags.build / "bench/quantization/quantize_steps"
@@ -112,16 +112,16 @@ def main():
         ids.write_text("".join(" ".join(map(str, row)) + "\n" for row in tokens.tolist()))
         for method in flags.methods:
             output = flags.work / "output"
-            report, _, memory = run(program, flags.work / f"{LAYERS}-layers", "--calibration", ids, "--output", output,
+            report, _, memory = run(program, flags.work / f"{flags.layers}-layers", "--calibration", ids, "--output", output,
                                     "--group-size", 128, *METHODS[method])
             for path in output.iterdir():
                 path.unlink()
             output.rmdir()
             report = json.loads(report)
-            whole = report["seconds"] / LAYERS * shape["layers"]
+            whole = report["seconds"] / flags.layers * shape["layers"]
             print(f"{flags.shape}, {method}, {sequences} x {TOKENS} tokens: {whole / 60:.1f} min for {shape['layers']} "
                   f"layers, {(whole + text_seconds) / 60:.1f} with the text; peak memory {memory / 2**30:.2f} GiB\n")
-            print_stages(report, LAYERS)
+            print_stages(report, flags.layers)
 
 
 if __name__ == "__main__":

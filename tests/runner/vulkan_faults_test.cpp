@@ -161,6 +161,16 @@ TEST_F(VulkanFaults, ALostDeviceIsSaidAndNotAskedAgain) {
   }
 }
 
+TEST_F(VulkanFaults, ADeviceThatDoesNotAnswerIsLost) {
+  auto runner = make_runner();
+  Sequence sequence = runner->new_sequence();
+  const tests::ReplacedFunction waits(driver().vkWaitForFences, &wait);
+  real_wait = waits.original();
+  fault = {.at = 0, .result = VK_TIMEOUT};
+  expect_error(ErrorKind::kDeviceLost, {name_, "the device was lost", "not answered"}, [&] { run(*runner, sequence); });
+  EXPECT_TRUE(runner->is_lost());
+}
+
 TEST_F(VulkanFaults, ADeviceMayBeLostWhileWeightsAreUploaded) {
   const tests::ReplacedFunction replaced(driver().vkQueueSubmit, &submit);
   real_submit = replaced.original();

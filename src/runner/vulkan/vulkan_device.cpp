@@ -1,6 +1,6 @@
 #include "runner/vulkan/vulkan_device.h"
 
-#include <limits>
+#include <chrono>
 #include <vector>
 
 namespace salient::runner {
@@ -73,8 +73,13 @@ uint32_t VulkanDevice::memory_type(uint32_t allowed_types, vk::MemoryPropertyFla
 void VulkanDevice::run(vk::CommandBuffer commands) const {
   const vk::SubmitInfo submit({}, {}, commands);
   queue_.submit(submit, *done_);
-  constexpr uint64_t kForever = std::numeric_limits<uint64_t>::max();
-  const vk::Result result = device_->waitForFences(*done_, true, kForever);
+  // A driver resets a GPU that hangs after seconds; a software driver may compute for minutes.
+  constexpr std::chrono::nanoseconds kLongest = std::chrono::minutes(10);
+  const vk::Result result = device_->waitForFences(*done_, true, static_cast<uint64_t>(kLongest.count()));
+  if (result == vk::Result::eTimeout) {
+    core::fail(core::ErrorKind::kDeviceLost, "{}: the device was lost: it has not answered for 10 minutes",
+               adapter_.name);
+  }
   device_->resetFences(*done_);
   if (result != vk::Result::eSuccess) {
     core::fail(core::ErrorKind::kDeviceLost, "{}: waiting for it ended with {}", adapter_.name, vk::to_string(result));

@@ -51,7 +51,8 @@ class VulkanDevice {
   uint32_t memory_type(uint32_t allowed_types, vk::MemoryPropertyFlags required,
                        vk::MemoryPropertyFlags preferred) const;
 
-  /// Runs what was recorded and waits until it is done.
+  /// Runs what was recorded and waits until it is done. Throws device_lost when it is not after ten minutes, or never
+  /// will be.
   void run(vk::CommandBuffer commands) const;
 
  private:

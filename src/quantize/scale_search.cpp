@@ -13,15 +13,24 @@ namespace salient::quantize {
 
 namespace {
 
+/// Ratios go in steps of 1 / kRatios, then of a half and a quarter of that around the best; where a sample of rows has
+/// to do, in steps of twice that first.
 constexpr int kRatios = 20;
 /// Rows that go through the quadratic form together.
 constexpr int64_t kRowBlock = 96;
 /// Multiply-adds a candidate may take before rows are left out: the choice of a scale needs only a sample of them.
+/// Where one input outweighs all others it has as many roundings to tell candidates apart by as the sample has rows.
 constexpr double kFullWork = 8e9;
-constexpr int64_t kSampledRowStep = 8;
+constexpr double kLeastRows = 512;
 
+/// Every how many rows are in the sample.
 int64_t row_step_of(double rows, double width) {
-  return rows * width * width > kFullWork ? kSampledRowStep : 1;
+  const double wanted = std::min(std::ceil(rows * width * width / kFullWork), std::floor(rows / kLeastRows));
+  return static_cast<int64_t>(std::max(wanted, 1.0));
+}
+
+int first_step_of(int64_t row_step) {
+  return row_step > 1 ? 2 : 1;
 }
 
 /// Mean over rows of |w| relative to the largest of its group, per input.
@@ -118,9 +127,11 @@ double sampled_loss(const ScaleGroup& group, const QuadraticForm& form, std::spa
 }  // namespace
 
 double candidates_of_search(double rows, double width) {
-  const auto row_step = static_cast<double>(row_step_of(rows, width));
-  // The identity, both kinds of ratio less the one that they share, four refinements; then the two of a sample in full.
-  return (1 + 2 * kRatios - 1 + 4) / row_step + (row_step > 1 ? 2 : 0);
+  const int64_t row_step = row_step_of(rows, width);
+  // The identity, both kinds of ratio less the one that they share, two for each refinement; then the two of a sample
+  // in full.
+  const int candidates = 2 * kRatios / first_step_of(row_step) + (row_step > 1 ? 6 : 4);
+  return candidates / static_cast<double>(row_step) + (row_step > 1 ? 2 : 0);
 }
 
 double rounding_loss(const ScaleGroup& group, std::span<const float> scales, int group_size, int64_t row_step,
@@ -156,6 +167,7 @@ ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadP
   int64_t rows = 0;
   for (const Matrix* weights : group.weights) rows += weights->rows;
   const int64_t row_step = row_step_of(static_cast<double>(rows), static_cast<double>(width));
+  const int first_step = first_step_of(row_step);
   const QuadraticForm form(*group.gram, 0, width);
 
   ScaleChoice identity;
@@ -181,16 +193,16 @@ ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadP
     best.candidate = with_weights ? fmt::format("x^{:g} / w^{:g}", ratio, 1 - ratio) : fmt::format("x^{:g}", ratio);
   };
   for (const bool with_weights : {false, true}) {
-    for (int i = 1; i <= kRatios; ++i) {
+    for (int i = first_step; i <= kRatios; i += first_step) {
       if (with_weights && i == kRatios) continue;  // x^1 / w^0 was tried
       try_ratio(with_weights, static_cast<double>(i) / kRatios);
     }
   }
   if (best_ratio == 0) best_ratio = 1.0 / kRatios;
-  for (const double step : {0.5 / kRatios, 0.25 / kRatios}) {
+  for (double step = 0.5 * first_step / kRatios; step > 0.2 / kRatios; step /= 2) {
     const double centre = best_ratio;
     for (const double ratio : {centre - step, centre + step}) {
-      if (ratio < 1) try_ratio(best_has_weights, ratio);
+      if (ratio > 0 && ratio < 1) try_ratio(best_has_weights, ratio);
     }
   }
   if (row_step > 1) {

@@ -43,9 +43,10 @@ void add_quantize(CLI::App& program) {
       "it takes get int8")
       ->check(CLI::PositiveNumber);
   add_option(*command, "--calibration", options.calibration,
-             "Text file, .jsonl file (a text or a conversation a line), folder of documents (.txt, .md, .jsonl), or "
-             "wikitext2-train; without it the model writes its own");
-  add_option(*command, "--data-dir", options.data_dir, "Folder with wiki.train.raw; else it is downloaded once");
+             "Text file, .jsonl file (a text or a conversation a line), folder of documents (.txt, .md, .jsonl), or a "
+             "set: wikitext2-train, pile-10k, pileval; without it the model writes its own");
+  add_option(*command, "--data-dir", options.data_dir,
+             "Folder with the set's file (wiki.train.raw, pile-10k.txt, pileval.jsonl); else it is downloaded once");
   add_option(*command, "--calibration-sequences", options.calibration_sequences,
              "Sequences at most; documents: as many tokens as these have")
       ->check(at_least(1));

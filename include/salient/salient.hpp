@@ -348,8 +348,8 @@ struct QuantizeOptions {
   /// token, on a sixteenth of the calibration text, which is held out) needs.
   uint64_t target_bytes = 0;
   double target_divergence = 0;
-  /// Text file, .jsonl file (in each line "text", "messages" or "conversations"), folder of such documents, or
-  /// "wikitext2-train"; empty: text that the model writes.
+  /// Text file, .jsonl file (in each line "text", "messages" or "conversations"), folder of such documents, or a set
+  /// that is downloaded: "wikitext2-train", "pile-10k", "pileval"; empty: text that the model writes.
   std::string calibration;
   std::filesystem::path data_dir;
   int64_t calibration_sequences = 48;

@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "generate/self_text.h"
 #include "hub/named_text.h"
+#include "hub/registry.h"
 #include "runner/cpu_runner.h"
 
 namespace salient::api {
@@ -32,7 +33,8 @@ std::vector<std::vector<int32_t>> cut(const std::vector<int32_t>& ids, int64_t s
 /// The sequences of a named set, a file or a folder.
 std::vector<std::vector<int32_t>> read_calibration(const QuantizeOptions& options,
                                                    const checkpoint::Checkpoint& checkpoint, const Monitor& monitor) {
-  const bool named = options.calibration == "wikitext2-train";
+  const hub::KnownText* known = hub::find_known_text(options.calibration);
+  const bool named = known && known->calibration;
   const auto documents =
       list_documents(named ? hub::locate_text(options.calibration, options.data_dir, monitor.on_progress, monitor.stop)
                            : std::filesystem::path(options.calibration));

@@ -43,12 +43,17 @@ void add_quantize(CLI::App& program) {
       "it takes get int8")
       ->check(CLI::PositiveNumber);
   add_option(*command, "--calibration", options.calibration,
-             "Text file, folder of .txt and .md files, or wikitext2-train; without it the model writes its own");
-  add_option(*command, "--data-dir", options.data_dir, "Folder with wiki.train.raw; else it is downloaded once");
-  add_option(*command, "--calibration-sequences", options.calibration_sequences, "Sequences at most")
+             "Text file, .jsonl file (a text or a conversation a line), folder of documents (.txt, .md, .jsonl), or a "
+             "set: wikitext2-train, pile-10k, pileval; without it the model writes its own");
+  add_option(*command, "--data-dir", options.data_dir,
+             "Folder with the set's file (wiki.train.raw, pile-10k.txt, pileval.jsonl); else it is downloaded once");
+  add_option(*command, "--calibration-sequences", options.calibration_sequences,
+             "Sequences at most; documents: as many tokens as these have")
       ->check(at_least(1));
-  add_option(*command, "--calibration-tokens", options.calibration_tokens, "Tokens of a sequence")->check(at_least(1));
-  add_option(*command, "--seed", options.seed, "Of the text the model writes itself")->check(at_least(0));
+  add_option(*command, "--calibration-tokens", options.calibration_tokens, "Tokens of a sequence at most")
+      ->check(at_least(1));
+  add_option(*command, "--seed", options.seed, "Of the text the model writes itself, or of the choice of documents")
+      ->check(at_least(0));
   add_flag(*command, "--resume", options.resume, "Go on with an interrupted run of the same settings");
   add_flag(*command, "--dry-run", options.dry_run, "Say what size, memory and time it would take, and do no more");
   add_flag(*command, "--json", flags->json, "Print the report of every layer as JSON");

@@ -348,11 +348,13 @@ struct QuantizeOptions {
   /// token, on a sixteenth of the calibration text, which is held out) needs.
   uint64_t target_bytes = 0;
   double target_divergence = 0;
-  std::string calibration;  ///< text file, folder or "wikitext2-train"; empty: text that the model writes
+  /// Text file, .jsonl file (in each line "text", "messages" or "conversations"), folder of such documents, or a set
+  /// that is downloaded: "wikitext2-train", "pile-10k", "pileval"; empty: text that the model writes.
+  std::string calibration;
   std::filesystem::path data_dir;
   int64_t calibration_sequences = 48;
   int64_t calibration_tokens = 512;  ///< of a sequence
-  uint64_t seed = 0;                 ///< of the text that the model writes
+  uint64_t seed = 0;                 ///< of the text that the model writes, or of the choice of documents
   bool resume = false;               ///< go on with an interrupted run of the same settings
   bool dry_run = false;              ///< report the size, memory and time it would take, and do no more
   int threads = 0;

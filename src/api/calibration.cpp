@@ -1,45 +1,21 @@
 #include "api/calibration.h"
 
 #include <algorithm>
+#include <limits>
 
+#include "api/calibration_documents.h"
 #include "api/locate.h"
 #include "api/monitor.h"
 #include "api/run_options.h"
 #include "core/error.h"
-#include "core/mapped_file.h"
 #include "generate/self_text.h"
 #include "hub/named_text.h"
+#include "hub/registry.h"
 #include "runner/cpu_runner.h"
-#include "text/tokenizer.h"
 
 namespace salient::api {
 
 namespace {
-
-namespace fs = std::filesystem;
-
-std::string read_file(const fs::path& path) {
-  const core::MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
-/// The text of a named set, a file, or all .txt and .md files of a folder.
-std::string read_calibration_text(const QuantizeOptions& options, const Monitor& monitor) {
-  if (options.calibration == "wikitext2-train") {
-    return read_file(hub::locate_text(options.calibration, options.data_dir, monitor.on_progress, monitor.stop));
-  }
-  if (!fs::is_directory(options.calibration)) return read_file(options.calibration);
-  std::vector<fs::path> paths;
-  for (const auto& entry : fs::recursive_directory_iterator(options.calibration)) {
-    const auto extension = entry.path().extension();
-    if (entry.is_regular_file() && (extension == ".txt" || extension == ".md")) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  std::string text;
-  for (const fs::path& path : paths) text += read_file(path) + "\n\n";
-  if (text.empty()) core::fail(core::ErrorKind::kInvalidInput, "{}: has no .txt or .md files", options.calibration);
-  return text;
-}
 
 /// Cuts a text into sequences and takes as many as are wanted, evenly over its length.
 std::vector<std::vector<int32_t>> cut(const std::vector<int32_t>& ids, int64_t sequences, int64_t tokens) {
@@ -52,6 +28,36 @@ std::vector<std::vector<int32_t>> cut(const std::vector<int32_t>& ids, int64_t s
   }
   if (result.empty() && !ids.empty()) result.push_back(ids);
   return result;
+}
+
+/// The sequences of a named set, a file or a folder.
+std::vector<std::vector<int32_t>> read_calibration(const QuantizeOptions& options,
+                                                   const checkpoint::Checkpoint& checkpoint, const Monitor& monitor) {
+  const hub::KnownText* known = hub::find_known_text(options.calibration);
+  const bool named = known && known->calibration;
+  const auto documents =
+      list_documents(named ? hub::locate_text(options.calibration, options.data_dir, monitor.on_progress, monitor.stop)
+                           : std::filesystem::path(options.calibration));
+  DocumentEncoder encoder(checkpoint);
+  if (documents.size() == 1 && documents[0].line == 0) {
+    auto sequences = cut(encoder.encode(documents[0]), options.calibration_sequences, options.calibration_tokens);
+    say(monitor, "calibration: {} sequences of {} tokens from {}", sequences.size(),
+        sequences.empty() ? 0 : sequences.front().size(), options.calibration);
+    return sequences;
+  }
+  const int64_t most = std::numeric_limits<int64_t>::max() / options.calibration_tokens;
+  auto sequences =
+      choose_documents(documents.size(),
+                       {.tokens = std::min(options.calibration_sequences, most) * options.calibration_tokens,
+                        .sequence_tokens = options.calibration_tokens,
+                        .seed = options.seed},
+                       [&](size_t i) { return encoder.encode(documents[i]); });
+  int64_t tokens = 0;
+  for (const auto& sequence : sequences) tokens += std::ssize(sequence);
+  say(monitor,
+      "calibration: {} tokens, {} documents or parts of them out of {}, each attending to itself only, from {}", tokens,
+      sequences.size(), documents.size(), options.calibration);
+  return sequences;
 }
 
 }  // namespace
@@ -75,12 +81,7 @@ std::vector<std::vector<int32_t>> make_calibration(const QuantizeOptions& option
                                       .first_token = begin_of_sequence(*decoder).value_or(0)},
                                      monitor.on_progress, monitor.stop);
   }
-  const text::Tokenizer tokenizer = open_tokenizer(decoder->checkpoint());
-  const auto calibration = cut(tokenizer.encode(read_calibration_text(options, monitor), true),
-                               options.calibration_sequences, options.calibration_tokens);
-  say(monitor, "calibration: {} sequences of {} tokens from {}", calibration.size(),
-      calibration.empty() ? 0 : calibration.front().size(), options.calibration);
-  return calibration;
+  return read_calibration(options, decoder->checkpoint(), monitor);
 }
 
 }  // namespace salient::api

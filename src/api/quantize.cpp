@@ -177,6 +177,8 @@ Report v1::quantize_model(const ModelName& name, const QuantizeOptions& options,
     if (!warning.empty()) api::say(monitor, "warning: {}", warning);
   }
   const quantize::QuantizeReport report = quantize::quantize(decoder, calibration, layer_options, pool);
+  const std::string warning = quantize::coverage_warning(report.layers);
+  if (!warning.empty()) api::say(monitor, "warning: {}", warning);
   const json document = {{"output", options.output.string()},
                          {"format", options.format},
                          {"method", options.method},

@@ -1,7 +1,5 @@
 #include "hub/named_text.h"
 
-#include <algorithm>
-
 #include "core/error.h"
 #include "core/file_lock.h"
 #include "core/os.h"
@@ -81,11 +79,10 @@ void fetch_from_any(const KnownText& text, const fs::path& path, const core::Pro
 
 fs::path locate_text(const std::string& name, const fs::path& data_dir, const core::ProgressCallback& progress,
                      std::stop_token stop) {
-  const std::vector<KnownText>& texts = registry().texts;
-  const auto text = std::find_if(texts.begin(), texts.end(), [&](const KnownText& one) { return one.name == name; });
-  if (text == texts.end()) {
+  const KnownText* text = find_known_text(name);
+  if (!text) {
     std::string known;
-    for (const KnownText& one : texts) known += (known.empty() ? "" : ", ") + one.name;
+    for (const KnownText& one : registry().texts) known += (known.empty() ? "" : ", ") + one.name;
     fail(ErrorKind::kInvalidInput, "text {} is unknown, expected one of {}", name, known);
   }
   if (!data_dir.empty()) {

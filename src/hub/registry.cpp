@@ -29,6 +29,12 @@ TextSource read_source(const json& entry) {
   return source;
 }
 
+template <typename Known>
+const Known* find_named(const std::vector<Known>& known, std::string_view name) {
+  const auto found = std::find_if(known.begin(), known.end(), [&](const Known& one) { return one.name == name; });
+  return found == known.end() ? nullptr : &*found;
+}
+
 }  // namespace
 
 Registry parse_registry(std::string_view text) {
@@ -39,7 +45,7 @@ Registry parse_registry(std::string_view text) {
       result.models.push_back({entry.at("name"), entry.at("base"), entry.at("quantized")});
     }
     for (const json& entry : document.at("texts")) {
-      KnownText known{entry.at("name"), entry.at("file"), entry.at("sha256"), {}};
+      KnownText known{entry.at("name"), entry.at("file"), entry.at("sha256"), entry.value("calibration", false), {}};
       for (const json& source : entry.at("sources")) known.sources.push_back(read_source(source));
       result.texts.push_back(std::move(known));
     }
@@ -55,10 +61,11 @@ const Registry& registry() {
 }
 
 const KnownModel* find_known_model(std::string_view name) {
-  const auto& models = registry().models;
-  const auto found =
-      std::find_if(models.begin(), models.end(), [&](const KnownModel& one) { return one.name == name; });
-  return found == models.end() ? nullptr : &*found;
+  return find_named(registry().models, name);
+}
+
+const KnownText* find_known_text(std::string_view name) {
+  return find_named(registry().texts, name);
 }
 
 }  // namespace salient::hub

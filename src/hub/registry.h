@@ -31,6 +31,7 @@ struct KnownText {
   std::string name;
   std::string file;                 ///< what its readers call it
   std::string sha256;               ///< empty when it is not known
+  bool calibration = false;         ///< whether it is for calibration, and not for measuring
   std::vector<TextSource> sources;  ///< asked in this order
 };
 
@@ -48,5 +49,8 @@ Registry parse_registry(std::string_view text);
 
 /// nullptr when there is no model of this name.
 const KnownModel* find_known_model(std::string_view name);
+
+/// nullptr when there is no text of this name.
+const KnownText* find_known_text(std::string_view name);
 
 }  // namespace salient::hub

@@ -28,7 +28,7 @@ LayerStatistics CalibrationPass::run_layer_observed(int64_t index, StageTimes& t
   const auto observe = [&](LinearInput place, const float* x, const float* unquantized, int64_t tokens) {
     times.time(Stage::kGram, [&] { statistics.observe(place, x, unquantized, tokens); });
   };
-  std::array<std::vector<float>, 4> inputs;  // of the text in hand, at the four places
+  std::array<std::vector<float>, 4> inputs;  // of the batch in hand, at the four places
   std::vector<float> scratch;
   for (size_t i = 0; i < hidden_.size(); ++i) {
     pass_.run(*layer, i, hidden_[i], [&](LinearInput place, const float* x, int64_t tokens, int64_t width) {

@@ -53,6 +53,13 @@ void count_codes(const core::QuantizedTensor& quantized, WeightReport& report) {
   for (const uint8_t code : quantized.codes) ++report.codes[code];
 }
 
+nlohmann::json to_json(const InputReport& report) {
+  return {{"part", report.part},
+          {"inputs", report.inputs},
+          {"tokens", report.tokens},
+          {"effective_rank", report.effective_rank}};
+}
+
 nlohmann::json to_json(const ChannelReport& report) {
   return {{"part", report.part},
           {"inputs", report.inputs},

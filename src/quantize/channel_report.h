@@ -11,6 +11,14 @@
 
 namespace salient::quantize {
 
+/// How much calibration text told of the inputs of a place.
+struct InputReport {
+  std::string part;  ///< as in SearchReport
+  int64_t inputs = 0;
+  int64_t tokens = 0;
+  double effective_rank = 0;  ///< of their Gram matrix
+};
+
 /// What the inputs of a scale group look like, and what scaling does for the 1 % of them that are largest on average,
 /// which AWQ calls salient. The error of an input is its diagonal element of H times the squared error that plain
 /// rounding makes of its weights.
@@ -43,6 +51,7 @@ struct WeightReport {
 WeightReport report_weights(const std::string& part, const Matrix& weights, int group_size);
 void count_codes(const core::QuantizedTensor& quantized, WeightReport& report);
 
+nlohmann::json to_json(const InputReport& report);
 nlohmann::json to_json(const ChannelReport& report);
 nlohmann::json to_json(const WeightReport& report);
 

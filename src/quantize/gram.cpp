@@ -126,6 +126,22 @@ void regularize_gram(Matrix& gram, float shrinkage, float damping) {
   }
 }
 
+double effective_rank(const Matrix& gram) {
+  double inputs = 0;
+  double squares = 0;
+  for (int64_t i = 0; i < gram.rows; ++i) {
+    const double own = gram.row(i)[i];
+    if (own <= 0) continue;
+    inputs += 1;
+    squares += 1;
+    for (int64_t j = 0; j < i; ++j) {
+      const double other = gram.row(j)[j];
+      if (other > 0) squares += 2 * double{gram.row(i)[j]} * gram.row(i)[j] / (own * other);
+    }
+  }
+  return inputs > 0 ? inputs * inputs / squares : 0;
+}
+
 double output_error(const Matrix& target, const core::QuantizedTensor& rounded, const QuadraticForm& form,
                     core::ThreadPool& pool) {
   constexpr int64_t kRowBlock = 96;

@@ -77,6 +77,13 @@ struct GroupedForm {
 /// the diagonal, then adds `damping` of the mean of the diagonal to it.
 void regularize_gram(Matrix& gram, float shrinkage, float damping);
 
+/// How many directions a Gram matrix is spread over: the participation ratio of its eigenvalues, their sum squared by
+/// the sum of their squares, which is tr(H)^2 / ||H||^2 and so needs none of them (Gao et al., "A theory of
+/// multineuronal dimensionality", 2017). It is that of H with every input scaled to a mean square of 1, so that the few
+/// inputs that are hundreds of times larger than others do not stand for all. From 1 to the number of inputs, and at
+/// most the number of tokens; 0 for a matrix of zeros.
+double effective_rank(const Matrix& gram);
+
 /// The squared error of a linear's outputs: the sum over rows d of `rounded` - `target` of d H d^T.
 double output_error(const Matrix& target, const core::QuantizedTensor& rounded, const QuadraticForm& form,
                     core::ThreadPool& pool);

@@ -30,13 +30,17 @@ namespace {
 /// What is known of the inputs of one place; divided by the scales once these are applied.
 struct Inputs {
   explicit Inputs(const GramAccumulator& statistics)
-      : gram(statistics.gram()), drift(statistics.drift()), magnitudes(statistics.mean_magnitudes()) {}
+      : tokens(statistics.tokens()),
+        gram(statistics.gram()),
+        drift(statistics.drift()),
+        magnitudes(statistics.mean_magnitudes()) {}
 
   void divide(std::span<const float> scales) {
     divide_gram(gram, scales);
     divide_gram(drift, scales);
   }
 
+  int64_t tokens;
   Matrix gram;
   Matrix drift;
   std::vector<float> magnitudes;
@@ -139,6 +143,16 @@ void scale_layer(DenseLayer& layer, const Readers& readers, const model::Decoder
   }
 }
 
+void report_inputs(const Places& places, const Readers& readers, QuantizedLayer& result) {
+  const auto report = [&](const char* part, const Inputs& inputs) {
+    result.inputs.push_back({part, inputs.gram.rows, inputs.tokens, effective_rank(inputs.gram)});
+  };
+  report("attention input", places.attention);
+  report("attention output", places.output);
+  if (!readers.mlp.empty()) report("mlp input", places.mlp);
+  report("mlp output", places.down);
+}
+
 void report_weights(DenseLayer& layer, int group_size, QuantizedLayer& result) {
   for (const DenseLinear* linear : layer.linears()) {
     result.weights.push_back(report_weights(linear->name, linear->weights, group_size));
@@ -232,6 +246,7 @@ QuantizedLayer search_layer(DenseLayer& layer, const LayerStatistics& statistics
   QuantizedLayer result;
   Places places(statistics);
   const Readers readers(layer, spec);
+  report_inputs(places, readers, result);
   report_weights(layer, group_size, result);
   if (steps.scale) {
     times.time(Stage::kScales, [&] { scale_layer(layer, readers, spec, group_size, steps, places, pool, result); });

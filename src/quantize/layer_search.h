@@ -41,6 +41,7 @@ struct QuantizedLayer {
   model::LayerNorms norms;
   std::vector<core::QuantizedTensor> linears;  ///< in the order of model::linear_slots
   std::vector<SearchReport> report;
+  std::vector<InputReport> inputs;      ///< of each place where linears read
   std::vector<ChannelReport> channels;  ///< of each scale group
   std::vector<WeightReport> weights;    ///< of each linear, as it was before scaling
 };

@@ -57,13 +57,13 @@ class DivergenceMeter {
     std::vector<float> found(expected.size());
     std::vector<double> sums(variants.size());
     int64_t total = 0;
-    for (size_t text = 0; text < unquantized_.size(); ++text) {
-      const int64_t tokens = std::ssize(unquantized_[text]) / hidden;
+    for (size_t batch = 0; batch < unquantized_.size(); ++batch) {
+      const int64_t tokens = std::ssize(unquantized_[batch]) / hidden;
       for (int64_t first = 0; first < tokens; first += kTokenBlock) {
         const int64_t count = std::min(kTokenBlock, tokens - first);
-        pass_.runner().head(&unquantized_[text][first * hidden], count, expected.data());
+        pass_.runner().head(&unquantized_[batch][first * hidden], count, expected.data());
         for (size_t i = 0; i < variants.size(); ++i) {
-          pass_.runner().head(&variants[i][text][first * hidden], count, found.data());
+          pass_.runner().head(&variants[i][batch][first * hidden], count, found.data());
           sums[i] += sum_of_divergences(expected, found, count, vocab);
         }
       }

@@ -153,11 +153,13 @@ json to_json(const QuantizedLayer& layer) {
                      {"loss_before", line.loss_before},
                      {"loss_after", line.loss_after}});
   }
+  json inputs = json::array();
+  for (const InputReport& report : layer.inputs) inputs.push_back(to_json(report));
   json channels = json::array();
   for (const ChannelReport& report : layer.channels) channels.push_back(to_json(report));
   json weights = json::array();
   for (const WeightReport& report : layer.weights) weights.push_back(to_json(report));
-  return {{"steps", steps}, {"channels", channels}, {"weights", weights}};
+  return {{"steps", steps}, {"inputs", inputs}, {"channels", channels}, {"weights", weights}};
 }
 
 void check_calibration(const model::Decoder& decoder, std::span<const std::vector<int32_t>> calibration,
@@ -263,6 +265,25 @@ std::string calibration_warning(const DecoderSpec& spec, std::span<const std::ve
       "calibration has {} tokens, fewer than the {} inputs of the widest linear: errors that this text does not show "
       "will be taken for none",
       tokens, widest);
+}
+
+std::string coverage_warning(const json& layers) {
+  constexpr double kTokensOfDirection = 8;
+  double least = kTokensOfDirection;
+  std::string sentence;
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    for (const json& inputs : layers[layer].value("inputs", json::array())) {
+      const double rank = inputs["effective_rank"];
+      const auto tokens = inputs["tokens"].get<int64_t>();
+      if (rank <= 0 || static_cast<double>(tokens) / rank >= least) continue;
+      least = static_cast<double>(tokens) / rank;
+      sentence = fmt::format(
+          "calibration had {} tokens for inputs that vary in {:.0f} directions ({} of layer {}), {:.1f} for each; more "
+          "text makes a better model where it is fewer than {:.0f}",
+          tokens, rank, inputs["part"].get<std::string>(), layer, least, kTokensOfDirection);
+    }
+  }
+  return sentence;
 }
 
 namespace {

@@ -40,8 +40,9 @@ struct QuantizeReport {
   double seconds = 0;
   std::optional<double> divergence;  ///< on held-out calibration text, where widths were chosen by a target
   ByStage stage_seconds{};
-  nlohmann::json layers;  ///< for each layer {steps, channels, weights}: lists of {kind, part, choice, loss_before,
-                          ///< loss_after}, and of what channel_report.h says; with a target also {bits, sensitivity}
+  nlohmann::json layers;  ///< for each layer {steps, inputs, channels, weights}: lists of {kind, part, choice,
+                          ///< loss_before, loss_after}, and of what channel_report.h says; with a target also {bits,
+                          ///< sensitivity}
 };
 
 /// The group size a model is quantized with when none is asked for, or a check of the one asked for. Both formats
@@ -54,6 +55,12 @@ void check_quantizable(const model::Decoder& decoder, const QuantizeOptions& opt
 /// What is wrong with calibration text that can be run but tells too little of this model's inputs, in one sentence;
 /// empty when nothing is.
 std::string calibration_warning(const model::DecoderSpec& spec, std::span<const std::vector<int32_t>> calibration);
+
+/// What a report's layers say of calibration text that was too little, in one sentence; empty when it was enough: 8
+/// tokens or more for each direction that inputs vary in, as docs/quantization.md measures it. (An effective rank r
+/// comes out of n tokens as about 1 / (1 / r + 1 / n), for it is made of squares, to which the noise of n samples
+/// adds.)
+std::string coverage_warning(const nlohmann::json& layers);
 
 /// Quantizes the linears of every layer to int4 and writes a folder of `format`; embeddings, head and norms stay fp16.
 /// Layers stream from the checkpoint's mapping: memory is that of one layer and of the calibration tokens' hidden

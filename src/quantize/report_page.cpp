@@ -140,20 +140,27 @@ double share(double part, double whole) {
   return whole > 0 ? 100 * part / whole : 0;
 }
 
+using Curve = std::vector<std::pair<double, double>>;
+
+/// The curve of a name, which is added where there is none.
+Curve& curve_of(const std::string& name, std::vector<std::string>& names, std::vector<Curve>& curves) {
+  const auto at = std::find(names.begin(), names.end(), name) - names.begin();
+  if (at == std::ssize(names)) {
+    names.push_back(name);
+    curves.emplace_back();
+  }
+  return curves[static_cast<size_t>(at)];
+}
+
 /// What is left of the error of each linear, in percent of that of rounding, layer by layer.
 std::string error_section(const json& layers) {
   std::vector<std::string> names;
-  std::vector<std::vector<std::pair<double, double>>> curves;
+  std::vector<Curve> curves;
   for (size_t layer = 0; layer < layers.size(); ++layer) {
     for (const json& line : layers[layer]["steps"]) {
       if (line["kind"] != "linear") continue;
-      const std::string part = line["part"];
-      auto at = std::find(names.begin(), names.end(), part) - names.begin();
-      if (at == std::ssize(names)) {
-        names.push_back(part);
-        curves.emplace_back();
-      }
-      curves[at].emplace_back(static_cast<double>(layer), share(line["loss_after"], line["loss_before"]));
+      curve_of(line["part"], names, curves)
+          .emplace_back(static_cast<double>(layer), share(line["loss_after"], line["loss_before"]));
     }
   }
   if (names.empty()) return {};
@@ -162,6 +169,31 @@ std::string error_section(const json& layers) {
   return "<h2>Error by layer</h2>\n<p>What is left of the squared error that plain rounding of the scaled weights "
          "makes "
          "of each linear's outputs.</p>\n" +
+         chart.finish() + legend(names);
+}
+
+/// How many directions the inputs of each place have in the calibration text, layer by layer.
+std::string input_section(const json& layers) {
+  std::vector<std::string> names;
+  std::vector<Curve> curves;
+  int64_t tokens = 0;
+  double largest = 0;
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    for (const json& inputs : layers[layer].value("inputs", json::array())) {
+      const double rank = inputs["effective_rank"];
+      curve_of(inputs["part"], names, curves).emplace_back(static_cast<double>(layer), rank);
+      tokens = inputs["tokens"];
+      largest = std::max(largest, rank);
+    }
+  }
+  if (names.empty()) return {};
+  Chart chart(static_cast<double>(layers.size()) - 1, largest, "layer", "effective rank");
+  for (size_t i = 0; i < curves.size(); ++i) chart.curve(curves[i], kColors[i % std::size(kColors)]);
+  return fmt::format(
+             "<h2>Calibration text</h2>\n<p>{} tokens. In how many directions the inputs of linears vary in it: the "
+             "effective rank (participation ratio) of their Gram matrix, every input scaled alike. More text raises it "
+             "until there are many tokens for each direction.</p>\n",
+             tokens) +
          chart.finish() + legend(names);
 }
 
@@ -296,8 +328,8 @@ std::string make_report_page(const json& report) {
              title, kStyle, escape(report["method"]), report["group_size"].get<int>(), escape(report["format"]),
              core::format_bytes(report["bytes"]), core::format_bytes(report["bytes_before"]),
              core::format_bytes(report["bytes_in_fp16"]), core::format_duration(report["seconds"])) +
-         error_section(layers) + channels_section(layers) + weights_section(layers) + table_section(layers) +
-         "</html>\n";
+         error_section(layers) + input_section(layers) + channels_section(layers) + weights_section(layers) +
+         table_section(layers) + "</html>\n";
 }
 
 void write_report(const std::filesystem::path& folder, const json& report) {

@@ -107,13 +107,24 @@ BatchSlice CpuRunner::make_slice(const Sequence& sequence, int64_t first_row, in
   return slice;
 }
 
+void CpuRunner::run_layer(const CpuLayer& layer, std::span<const LayerRun> runs, float* hidden,
+                          const LinearObserver& observer) {
+  std::vector<BatchSlice> slices;
+  int64_t rows = 0;
+  for (const LayerRun& run : runs) {
+    const int64_t first_position = run.sequence->length();
+    if (first_position == 0) run.sequence->set_long_rope(spec().is_long(run.tokens));
+    run.sequence->extend(run.tokens);
+    slices.push_back(make_slice(*run.sequence, rows, first_position, run.tokens));
+    rows += run.tokens;
+  }
+  executor_.run(layer, *cache_, 0, slices, rows, hidden, observer);
+}
+
 void CpuRunner::run_layer(const CpuLayer& layer, Sequence& sequence, int64_t tokens, float* hidden,
                           const LinearObserver& observer) {
-  const int64_t first_position = sequence.length();
-  if (first_position == 0) sequence.set_long_rope(spec().is_long(tokens));
-  sequence.extend(tokens);
-  const BatchSlice slice = make_slice(sequence, 0, first_position, tokens);
-  executor_.run(layer, *cache_, 0, std::span(&slice, 1), tokens, hidden, observer);
+  const LayerRun run{&sequence, tokens};
+  run_layer(layer, std::span(&run, 1), hidden, observer);
 }
 
 std::vector<float> CpuRunner::normalize(const float* hidden, int64_t tokens) const {

@@ -31,6 +31,12 @@ struct CpuRunnerOptions {
   core::ProgressCallback progress = {};
 };
 
+/// Tokens of one text that go through a layer: they are appended to its sequence.
+struct LayerRun {
+  Sequence* sequence;
+  int64_t tokens;
+};
+
 /// The kernels in use: "avx2 kernels". Says so where the scalar ones are all that this CPU runs.
 std::string describe_kernels();
 
@@ -63,7 +69,10 @@ class CpuRunner : public ModelRunner {
   void embed(std::span<const int32_t> tokens, float* out) const;
   /// A packed layer; kept by the caller for as long as it is used.
   std::shared_ptr<const CpuLayer> layer(int64_t index);
-  /// Appends `tokens` tokens, whose hidden states are given and are changed in place, to a sequence in one layer.
+  /// Takes the tokens of one or several texts through one layer. Their hidden states are given, a text after the other,
+  /// and are changed in place. Together or each on its own, a text gets the same bits.
+  void run_layer(const CpuLayer& layer, std::span<const LayerRun> runs, float* hidden,
+                 const LinearObserver& observer = {});
   void run_layer(const CpuLayer& layer, Sequence& sequence, int64_t tokens, float* hidden,
                  const LinearObserver& observer = {});
   /// Final norm and output head: logits [tokens, vocab_size].

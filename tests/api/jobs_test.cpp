@@ -1,9 +1,13 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <salient/salient.hpp>
 
+#include "tests/support/archive_bytes.h"
 #include "tests/support/chat_model.h"
+#include "tests/support/http_server.h"
 
 namespace salient {
 namespace {
@@ -67,6 +71,24 @@ TEST_F(ApiJobsTest, AModelIsQuantizedMeasuredAndExported) {
   EXPECT_EQ(exported["changes"].size(), 0u);
   EXPECT_EQ(Model(folder_.path() / "onnx").format(), "onnx");
   EXPECT_EQ(nlohmann::json::parse(inspect_model(folder_.path() / "onnx"))["group_size"], 32);
+}
+
+TEST_F(ApiJobsTest, ACalibrationSetIsDownloadedByItsName) {
+  for (const char* name : {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"}) ::unsetenv(name);
+  const tests::HttpServer server({tests::http_answer("200 OK", tests::snappy_parquet_bytes())});
+  ::setenv("HF_ENDPOINT", server.endpoint().c_str(), 1);
+  ::setenv("SALIENT_CACHE", (folder_.path() / "cache").c_str(), 1);
+  ::setenv("HF_HOME", (folder_.path() / "cache").c_str(), 1);  // where no token is
+  QuantizeOptions options = small_quantization();
+  options.calibration = "pile-10k";
+  quantize_model(folder_.path() / "model", options, watch());
+  for (const char* name : {"HF_ENDPOINT", "SALIENT_CACHE", "HF_HOME"}) ::unsetenv(name);
+  // Two rows of 11 and one of 12 bytes, each with its newline and the one before the line that ends it.
+  EXPECT_NE(std::find_if(messages_.begin(), messages_.end(),
+                         [](const std::string& message) {
+                           return message.starts_with("calibration: 40 tokens, 3 documents or parts of them out of 3");
+                         }),
+            messages_.end());
 }
 
 TEST_F(ApiJobsTest, AreCancelled) {

@@ -50,7 +50,8 @@ class NamedTextTest : public testing::Test {
 TEST_F(NamedTextTest, FindsFilesInTheDataFolder) {
   for (const auto& [name, file] :
        {std::pair("wikitext2", "wiki.test.raw"), std::pair("wikitext2-train", "wiki.train.raw"),
-        std::pair("ptb", "ptb.test.txt"), std::pair("ptb-validation", "ptb.valid.txt")}) {
+        std::pair("ptb", "ptb.test.txt"), std::pair("ptb-validation", "ptb.valid.txt"),
+        std::pair("pile-10k", "pile-10k.txt"), std::pair("pileval", "pileval.jsonl")}) {
     const std::string path = (folder_.path() / file).string();
     EXPECT_EQ(locate(name, folder_.path()), "not_found: " + path + ": does not exist; it should hold the text " + name);
     std::ofstream(path) << "x";
@@ -60,7 +61,8 @@ TEST_F(NamedTextTest, FindsFilesInTheDataFolder) {
 
 TEST_F(NamedTextTest, RefusesAnUnknownName) {
   EXPECT_EQ(locate("c4"),
-            "invalid_input: text c4 is unknown, expected one of wikitext2, wikitext2-train, ptb, ptb-validation");
+            "invalid_input: text c4 is unknown, expected one of wikitext2, wikitext2-train, ptb, ptb-validation, "
+            "pile-10k, pileval");
 }
 
 TEST_F(NamedTextTest, DownloadsATextOnceAndKeepsIt) {
@@ -86,6 +88,22 @@ TEST_F(NamedTextTest, TakesATextOutOfItsTable) {
   EXPECT_EQ(content_of(path), " \n = Title = \n \n Some text .\n = Title = \n");
   EXPECT_EQ(std::distance(fs::directory_iterator(path.parent_path()), {}), 1) << "the table is not kept";
   EXPECT_TRUE(server.requests()[0].starts_with("GET " + std::string(kParquetPath) + "train-00000-of-00001.parquet "));
+}
+
+TEST_F(NamedTextTest, KeepsTheDocumentsOfATableApart) {
+  const HttpServer server({http_answer("200 OK", tests::snappy_parquet_bytes())});
+  ::setenv("HF_ENDPOINT", server.endpoint().c_str(), 1);
+  EXPECT_EQ(content_of(locate("pile-10k")),
+            " = Title = \n\n<|endoftext|>\n Some text .\n\n<|endoftext|>\n = Title = \n\n<|endoftext|>\n");
+  EXPECT_TRUE(server.requests()[0].starts_with("GET /datasets/NeelNanda/pile-10k/resolve/main/data/train-"));
+}
+
+TEST_F(NamedTextTest, UnpacksLinesOfJson) {
+  const HttpServer server({http_answer("200 OK", tests::zstd_bytes())});
+  ::setenv("HF_ENDPOINT", server.endpoint().c_str(), 1);
+  EXPECT_EQ(content_of(locate("pileval")), "a text\na text\na text\na text\na text\na text\na text\na text\n");
+  EXPECT_TRUE(
+      server.requests()[0].starts_with("GET /datasets/mit-han-lab/pile-val-backup/resolve/main/val.jsonl.zst "));
 }
 
 TEST_F(NamedTextTest, AsksTheNextSourceWhenOneFails) {

@@ -52,6 +52,17 @@ TEST(Registry, SaysWhereTextsAreAndWhatTheyAreThere) {
   }
 }
 
+TEST(Registry, KnowsWhichTextsAreForCalibration) {
+  std::set<std::string> names;
+  for (const KnownText& text : registry().texts) {
+    if (text.calibration) names.insert(text.name);
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"wikitext2-train", "pile-10k", "pileval"}));
+  ASSERT_NE(find_known_text("pileval"), nullptr);
+  EXPECT_EQ(find_known_text("pileval")->file, "pileval.jsonl");
+  EXPECT_EQ(find_known_text("c4"), nullptr);
+}
+
 TEST(Registry, ThatIsBrokenIsAnErrorOfTheProgram) {
   for (const char* text : {"", "{}", R"({"models": [{"name": 1}], "texts": []})"}) {
     try {

@@ -282,7 +282,12 @@ class ArgumentTest(BadInputTest):
         self.expect([*quantize, "--calibration", self.folder / "none"], self.folder / "none", "cannot be opened")
         folder = self.folder / "texts"
         folder.mkdir()
-        self.expect([*quantize, "--calibration", folder], folder, "no .txt or .md files")
+        self.expect([*quantize, "--calibration", folder], folder, "no .txt, .md or .jsonl files")
+        lines = self.folder / "lines.jsonl"
+        for line, sentence in (("{", "no JSON object"), ('{"title": "x"}', '"text"'),
+                               ('{"conversations": [{"from": "tool", "value": "x"}]}', '"tool"')):
+            lines.write_text('\n' + line)
+            self.expect([*quantize, "--calibration", lines], f"{lines}: line 2: ", sentence)
         for source in (["--calibration", self.text], []):
             self.expect([*quantize, *source, "--calibration-tokens", "1025"], self.good, "context holds 1024", "1025")
         self.assertEqual(list(self.folder.glob("output*")), [])

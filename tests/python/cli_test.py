@@ -358,6 +358,22 @@ class ModelTest(program.ProgramTest):
         text = self.run_well("quantize", self.model, "--output", output, "--dry-run").stdout
         self.assertIn("after the model has written its text", text)
 
+    def test_quantize_takes_documents(self):
+        folder = self.folder / "documents"
+        folder.mkdir()
+        (folder / "a.txt").write_text("a short document")
+        (folder / "b.md").write_text("b" * 150)
+        turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+        lines = [json.dumps(line) for line in ({"text": "in a line"}, {"messages": turns})]
+        (folder / "c.jsonl").write_text("\n".join(lines))
+        for name, source, tokens, documents in [
+                # 16 + 150 + 9 bytes, and what the template makes of the turns; 150 are cut in three.
+                ("folder", folder, 16 + 150 + 9 + len("user: hi\nassistant: ho\nassistant:"), "6 documents or parts"),
+                ("lines", folder / "c.jsonl", 9 + len("user: hi\nassistant: ho\nassistant:"), "2 documents or parts")]:
+            result = self.run_well("quantize", self.model, "--output", self.folder / name, "--calibration", source,
+                                   "--calibration-tokens", "64", "--method", "awq")
+            self.assertIn(f"calibration: {tokens} tokens, {documents} of them", result.stderr)
+
     def test_quantize_needs_no_calibration_file(self):
         for name, arguments in [("self", ["--calibration-sequences", "4", "--calibration-tokens", "16"]),
                                 ("rounded", ["--method", "rtn"])]:

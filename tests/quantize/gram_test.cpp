@@ -51,6 +51,35 @@ TEST(GramAccumulator, KnowsTheMeanMagnitudeOfEachInput) {
   for (size_t i = 0; i < means.size(); ++i) EXPECT_FLOAT_EQ(means[i], expected[i]);
 }
 
+TEST(EffectiveRank, IsTheNumberOfDirectionsThatAreAlikeInSize) {
+  constexpr int64_t kWidth = 32;
+  Matrix identity(kWidth, kWidth);
+  for (int64_t i = 0; i < kWidth; ++i) identity.row(i)[i] = i == 3 ? 900.0f : 0.5f;
+  EXPECT_DOUBLE_EQ(effective_rank(identity), kWidth) << "inputs of any size that know nothing of each other";
+  const Matrix one = random_matrix(1, kWidth, 5);
+  EXPECT_NEAR(effective_rank(gram_of(one)), 1, 1e-5) << "one token";
+  // Four blocks of inputs that are all the same.
+  Matrix blocks(kWidth, kWidth);
+  for (int64_t i = 0; i < kWidth; ++i) {
+    for (int64_t j = 0; j < kWidth; ++j) blocks.row(i)[j] = i / 8 == j / 8 ? 2.0f : 0.0f;
+  }
+  EXPECT_DOUBLE_EQ(effective_rank(blocks), 4);
+  EXPECT_EQ(effective_rank(Matrix(kWidth, kWidth)), 0);
+  blocks.row(0)[0] = 0;  // an input that is always 0 has no say
+  for (int64_t i = 1; i < 8; ++i) blocks.row(0)[i] = blocks.row(i)[0] = 0;
+  EXPECT_DOUBLE_EQ(effective_rank(blocks), 31.0 * 31.0 / (7 * 7 + 3 * 8 * 8));
+}
+
+TEST(EffectiveRank, OfIndependentInputsGrowsWithTokensTowardsTheirNumber) {
+  // n tokens of w independent inputs: the mean square of a correlation is 1 / n, so w / (1 + (w - 1) / n).
+  constexpr int64_t kWidth = 64;
+  for (const int64_t tokens : {16, 64, 256, 4096}) {
+    const Matrix x = random_matrix(tokens, kWidth, 9);
+    const double expected = kWidth / (1 + (kWidth - 1.0) / static_cast<double>(tokens));
+    EXPECT_NEAR(effective_rank(gram_of(x)), expected, 0.05 * expected) << tokens;
+  }
+}
+
 TEST(GramAccumulator, IsZeroBeforeAnythingWasAdded) {
   core::ThreadPool pool(1);
   const GramAccumulator accumulator(20, GramAccumulator::Drift::kKept, pool);

@@ -190,6 +190,12 @@ TEST_F(QuantizerTest, EachMethodIsNearerToTheModelThanTheOneBefore) {
     ASSERT_EQ(report.layers.size(), 3u);
     for (const auto& layer : report.layers) {
       ASSERT_EQ(layer["steps"].size(), method == Method::kRoundToNearest ? 0u : 11u);
+      EXPECT_EQ(layer["inputs"].size(), method == Method::kRoundToNearest ? 0u : 4u);
+      for (const auto& inputs : layer["inputs"]) {
+        EXPECT_EQ(inputs["tokens"], 40 + 41 + 42);
+        EXPECT_GT(inputs["effective_rank"].get<double>(), 2) << inputs;
+        EXPECT_LE(inputs["effective_rank"].get<double>(), inputs["inputs"].get<double>()) << inputs;
+      }
       EXPECT_EQ(layer["channels"].size(), method == Method::kRoundToNearest ? 0u : 4u);
       EXPECT_EQ(layer["weights"].size(), 7u);
       for (const auto& line : layer["steps"])
@@ -373,6 +379,22 @@ TEST_F(QuantizerTest, WarnsOfCalibrationWithFewerTokensThanALinearHasInputs) {
       calibration_warning(spec, std::vector<std::vector<int32_t>>{std::vector<int32_t>(widest - 1)});
   EXPECT_NE(warning.find(std::to_string(widest - 1) + " tokens"), std::string::npos) << warning;
   EXPECT_NE(warning.find(std::to_string(widest) + " inputs"), std::string::npos) << warning;
+}
+
+TEST(CoverageWarning, NamesTheInputsThatHadTheFewestTokensForEachDirection) {
+  const auto layer = [](double first, double second) {
+    return nlohmann::json{{"inputs",
+                           {{{"part", "mlp input"}, {"inputs", 500}, {"tokens", 1000}, {"effective_rank", first}},
+                            {{"part", "mlp output"}, {"inputs", 900}, {"tokens", 1000}, {"effective_rank", second}}}}};
+  };
+  EXPECT_EQ(coverage_warning(nlohmann::json::array({layer(120, 10), layer(1, 0)})), "") << "8.3 tokens and more";
+  EXPECT_EQ(coverage_warning(nlohmann::json::array()), "");
+  const nlohmann::json rounded = {{"steps", nlohmann::json::array()}};
+  EXPECT_EQ(coverage_warning(nlohmann::json::array({rounded})), "") << "a layer that was only rounded";
+  const std::string warning = coverage_warning(nlohmann::json::array({layer(130, 10), layer(300, 500), layer(400, 1)}));
+  for (const char* part : {"1000 tokens", "500 directions", "mlp output of layer 1", "2.0 for each"}) {
+    EXPECT_NE(warning.find(part), std::string::npos) << warning;
+  }
 }
 
 struct GroupCase {

@@ -18,6 +18,7 @@ nlohmann::json make_report() {
                                    {"salient_error_after", 1.0},
                                    {"other_error_before", 1.0},
                                    {"other_error_after", 1.5}};
+  const nlohmann::json inputs = {{"part", "mlp output"}, {"inputs", 200}, {"tokens", 4321}, {"effective_rank", 80.0}};
   const nlohmann::json weights = {{"part", "down"}, {"weights", {1, 2, 1}}, {"codes", {3, 1}}};
   return {{"output", "<b>&folder"},
           {"method", "awq+"},
@@ -27,7 +28,7 @@ nlohmann::json make_report() {
           {"bytes_before", 4000},
           {"bytes_in_fp16", 4000},
           {"seconds", 1.0},
-          {"layers", {{{"steps", {step}}, {"channels", {channels}}, {"weights", {weights}}}}}};
+          {"layers", {{{"steps", {step}}, {"inputs", {inputs}}, {"channels", {channels}}, {"weights", {weights}}}}}};
 }
 
 TEST(ReportPageTest, SaysWhatTheSalientInputsAreAndWhatScalingBought) {
@@ -56,14 +57,26 @@ TEST(ReportPageTest, DrawsSizesInPowersOfTen) {
   EXPECT_NE(page.find("points=\"44.0,40.3 378.0,112.3 712.0,206.0 \""), std::string::npos);
 }
 
+TEST(ReportPageTest, DrawsTheEffectiveRankOfInputsByLayer) {
+  nlohmann::json report = make_report();
+  report["layers"].push_back(report["layers"][0]);
+  report["layers"][1]["inputs"][0]["effective_rank"] = 40.0;
+  const std::string page = make_report_page(report);
+  EXPECT_NE(page.find("4321 tokens"), std::string::npos);
+  // From the top, which is the largest, at the left to the middle, (206 + 26) / 2, at the right.
+  EXPECT_NE(page.find("points=\"44.0,26.0 712.0,116.0 \""), std::string::npos);
+}
+
 TEST(ReportPageTest, LeavesOutWhatPlainRoundingDoesNotKnow) {
   nlohmann::json report = make_report();
   report["layers"] = {{{"steps", nlohmann::json::array()},
+                       {"inputs", nlohmann::json::array()},
                        {"channels", nlohmann::json::array()},
                        {"weights", report["layers"][0]["weights"]}}};
   const std::string page = make_report_page(report);
   EXPECT_EQ(page.find("Salient inputs"), std::string::npos);
   EXPECT_EQ(page.find("Error by layer"), std::string::npos);
+  EXPECT_EQ(page.find("Calibration text"), std::string::npos);
   EXPECT_NE(page.find("codes 0 to 15"), std::string::npos);
 }
 

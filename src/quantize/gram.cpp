@@ -127,17 +127,19 @@ void regularize_gram(Matrix& gram, float shrinkage, float damping) {
 }
 
 double effective_rank(const Matrix& gram) {
+  std::vector<double> inverse(static_cast<size_t>(gram.rows));  // of the diagonal; 0 for inputs that are always 0
   double inputs = 0;
-  double squares = 0;
   for (int64_t i = 0; i < gram.rows; ++i) {
     const double own = gram.row(i)[i];
     if (own <= 0) continue;
+    inverse[i] = 1 / own;
     inputs += 1;
-    squares += 1;
-    for (int64_t j = 0; j < i; ++j) {
-      const double other = gram.row(j)[j];
-      if (other > 0) squares += 2 * double{gram.row(i)[j]} * gram.row(i)[j] / (own * other);
-    }
+  }
+  double squares = inputs;
+  for (int64_t i = 0; i < gram.rows; ++i) {
+    double row = 0;
+    for (int64_t j = 0; j < i; ++j) row += double{gram.row(i)[j]} * gram.row(i)[j] * inverse[j];
+    squares += 2 * row * inverse[i];
   }
   return inputs > 0 ? inputs * inputs / squares : 0;
 }

@@ -6,6 +6,7 @@
 #include "api/monitor.h"
 #include "api/run_options.h"
 #include "core/error.h"
+#include "core/folder.h"
 #include "core/mapped_file.h"
 #include "generate/self_text.h"
 #include "hub/named_text.h"
@@ -29,14 +30,12 @@ std::string read_calibration_text(const QuantizeOptions& options, const Monitor&
     return read_file(hub::locate_text(options.calibration, options.data_dir, monitor.on_progress, monitor.stop));
   }
   if (!fs::is_directory(options.calibration)) return read_file(options.calibration);
-  std::vector<fs::path> paths;
-  for (const auto& entry : fs::recursive_directory_iterator(options.calibration)) {
-    const auto extension = entry.path().extension();
-    if (entry.is_regular_file() && (extension == ".txt" || extension == ".md")) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
+  std::error_code error;
   std::string text;
-  for (const fs::path& path : paths) text += read_file(path) + "\n\n";
+  for (const fs::path& path : core::files_below(options.calibration, error)) {
+    if (path.extension() == ".txt" || path.extension() == ".md") text += read_file(path) + "\n\n";
+  }
+  if (error) core::fail(core::ErrorKind::kInvalidInput, "{}: cannot be read: {}", options.calibration, error.message());
   if (text.empty()) core::fail(core::ErrorKind::kInvalidInput, "{}: has no .txt or .md files", options.calibration);
   return text;
 }

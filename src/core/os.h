@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -26,6 +27,13 @@ std::vector<std::filesystem::path> list_folder(const std::filesystem::path& fold
 
 /// The CPUs this process may use: its affinity mask, capped by the cgroup's quota rounded down, at least 1.
 int usable_cpus();
+/// Sleeps while `value` is `old`; may wake for nothing. std::atomic::wait sleeps through notifications where libstdc++
+/// has no futex (seen in gcc 12 for Windows).
+void sleep_while_equal(const std::atomic<uint32_t>& value, uint32_t old);
+void sleep_while_equal(const std::atomic<int64_t>& value, int64_t old);
+/// Wakes whoever sleeps on a value that was changed before.
+void wake_all(std::atomic<uint32_t>& value);
+void wake_one(std::atomic<int64_t>& value);
 /// What the system offers of the instructions that AArch64 does not always have; nothing on other processors.
 struct ArmExtensions {
   bool dot_product = false;    ///< FEAT_DotProd

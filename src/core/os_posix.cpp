@@ -200,6 +200,22 @@ int usable_cpus() {
   return cpus;
 }
 
+void sleep_while_equal(const std::atomic<uint32_t>& value, uint32_t old) {
+  value.wait(old, std::memory_order_acquire);
+}
+
+void sleep_while_equal(const std::atomic<int64_t>& value, int64_t old) {
+  value.wait(old, std::memory_order_acquire);
+}
+
+void wake_all(std::atomic<uint32_t>& value) {
+  value.notify_all();
+}
+
+void wake_one(std::atomic<int64_t>& value) {
+  value.notify_one();
+}
+
 ArmExtensions arm_extensions() {
   ArmExtensions found;
 #if defined(__aarch64__)

@@ -266,6 +266,32 @@ int usable_cpus() {
   return std::max(1, cpus);
 }
 
+namespace {
+
+template <typename T>
+void sleep_on(const std::atomic<T>& value, T old) {
+  static_assert(sizeof value == sizeof old && std::atomic<T>::is_always_lock_free);
+  ::WaitOnAddress(const_cast<std::atomic<T>*>(&value), &old, sizeof old, INFINITE);
+}
+
+}  // namespace
+
+void sleep_while_equal(const std::atomic<uint32_t>& value, uint32_t old) {
+  sleep_on(value, old);
+}
+
+void sleep_while_equal(const std::atomic<int64_t>& value, int64_t old) {
+  sleep_on(value, old);
+}
+
+void wake_all(std::atomic<uint32_t>& value) {
+  ::WakeByAddressAll(&value);
+}
+
+void wake_one(std::atomic<int64_t>& value) {
+  ::WakeByAddressSingle(&value);
+}
+
 ArmExtensions arm_extensions() {
   ArmExtensions found;
 #if defined(__aarch64__)

@@ -1,5 +1,6 @@
 # The target salient_rust: the crate in src/rust, built by cargo as one static library. A
-# toolchain file may name the cargo and the target, SALIENT_CARGO and SALIENT_RUST_TARGET.
+# toolchain file may name the cargo and the target, SALIENT_CARGO and SALIENT_RUST_TARGET, further flags and variables for
+# cargo, SALIENT_RUST_FLAGS and SALIENT_RUST_ENVIRONMENT, and what the library needs, SALIENT_RUST_LIBRARIES.
 
 # cargo and the newest versioned names some distributions use; 1.88 is the oldest that builds the crate.
 function(salient_find_cargo result)
@@ -26,11 +27,11 @@ set(rust_source ${PROJECT_SOURCE_DIR}/src/rust)
 set(SALIENT_RUST_BUILD_DIR ${CMAKE_BINARY_DIR}/rust CACHE PATH "Where cargo builds; the presets share one folder")
 set(rust_library ${SALIENT_RUST_BUILD_DIR}/${SALIENT_RUST_TARGET}/release/libsalient_rust.a)
 if(SALIENT_RUST_TARGET)
-  set(rust_flags --target ${SALIENT_RUST_TARGET})
+  set(rust_flags --target ${SALIENT_RUST_TARGET} ${SALIENT_RUST_FLAGS})
   # One of the crate's dependencies is linked as a shared library too.
   string(TOUPPER CARGO_TARGET_${SALIENT_RUST_TARGET}_LINKER rust_linker)
   string(REPLACE "-" "_" rust_linker ${rust_linker})
-  set(rust_environment ${rust_linker}=${CMAKE_CXX_COMPILER})
+  set(rust_environment ${rust_linker}=${CMAKE_CXX_COMPILER} ${SALIENT_RUST_ENVIRONMENT})
 endif()
 # Without CC and CXX, which builders of wheels set: with another value of theirs cargo builds all again.
 file(GLOB rust_files CONFIGURE_DEPENDS ${rust_source}/src/*.rs)
@@ -49,4 +50,4 @@ add_dependencies(salient_rust salient_rust_build)
 set_target_properties(salient_rust PROPERTIES
   IMPORTED_LOCATION ${rust_library}
   INTERFACE_INCLUDE_DIRECTORIES ${rust_source}
-  INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m")
+  INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m;${SALIENT_RUST_LIBRARIES}")

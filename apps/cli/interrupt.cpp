@@ -2,7 +2,8 @@
 
 #include <atomic>
 #include <chrono>
-#include <csignal>
+
+#include "core/os.h"
 
 namespace salient::cli {
 
@@ -11,18 +12,15 @@ namespace {
 std::atomic<int> interrupts = 0;
 
 /// Only what a signal handler may do: the watcher makes the stop request.
-void on_interrupt(int signal) {
-  if (interrupts.fetch_add(1) == 0) return;
-  std::signal(signal, SIG_DFL);
-  std::raise(signal);
+bool on_interrupt() {
+  return interrupts.fetch_add(1) == 0;
 }
 
 }  // namespace
 
 Interrupt::Interrupt() {
   interrupts = 0;
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
+  core::os::set_interrupt_handler(on_interrupt);
   watcher_ = std::jthread([source = source_](std::stop_token ended) mutable {
     while (!ended.stop_requested()) {
       if (interrupts.load() > 0) {
@@ -35,8 +33,7 @@ Interrupt::Interrupt() {
 }
 
 Interrupt::~Interrupt() {
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  core::os::set_interrupt_handler(nullptr);
 }
 
 }  // namespace salient::cli

@@ -6,7 +6,6 @@
 #include <clocale>
 #include <cstdio>
 #include <cstdlib>
-#include <iostream>
 #include <string_view>
 #include <system_error>
 
@@ -99,7 +98,7 @@ LineEditor::LineEditor(const std::filesystem::path& history) {
 LineEditor::~LineEditor() = default;
 
 bool LineEditor::read(const std::string& prompt, std::string& line) {
-  return terminal_ ? terminal_->read(prompt, line) : static_cast<bool>(std::getline(std::cin, line));
+  return terminal_ ? terminal_->read(prompt, line) : core::os::read_line(line);
 }
 
 }  // namespace salient::cli

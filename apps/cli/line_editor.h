@@ -7,7 +7,8 @@
 namespace salient::cli {
 
 /// Reads lines from standard input. In a terminal they can be edited (by libedit, with the bindings of ~/.editrc), and
-/// earlier lines, those of earlier runs too, come back with the arrow keys and Ctrl-R.
+/// earlier lines, those of earlier runs too, come back with the arrow keys and Ctrl-R. On Windows the console does what
+/// it does for every program, and keeps no lines for the next run.
 class LineEditor {
  public:
   /// `history` is the file for the lines; empty: they are kept in memory only. Lines that are not typed in a terminal

@@ -3,8 +3,11 @@
 #include <cstdio>
 #include <new>
 #include <salient/salient.hpp>
+#include <string>
+#include <vector>
 
 #include "cli/commands.h"
+#include "core/os.h"
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -31,7 +34,7 @@ int report(const char* sentence) noexcept {
   return kFailure;
 }
 
-int run(int argc, char** argv) {
+int run(const std::vector<std::string>& words) {
   CLI::App program("Salient makes a language model four times smaller and runs it on the machine you have.", "salient");
   program.set_version_flag("--version", [] {
     return fmt::format("salient {} ({}), kernels {}; here {}", salient::version(), salient::build_commit(),
@@ -58,8 +61,10 @@ int run(int argc, char** argv) {
   salient::cli::add_chat(program);
   salient::cli::add_serve(program);
   salient::cli::add_completion(program);
+  std::vector<const char*> pointers;
+  for (const std::string& word : words) pointers.push_back(word.c_str());
   try {
-    program.parse(argc, argv);
+    program.parse(static_cast<int>(pointers.size()), pointers.data());
   } catch (const CLI::ParseError& error) {
     return program.exit(error) == 0 ? 0 : kUsage;
   }
@@ -73,7 +78,8 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   keep_freed_memory();
   try {
-    const int code = run(argc, argv);
+    salient::core::os::use_utf8_terminal();
+    const int code = run(salient::core::os::arguments(argc, argv));
     if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
     return report("standard output cannot be written");
   } catch (const salient::Error& error) {

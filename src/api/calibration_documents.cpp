@@ -7,6 +7,7 @@
 
 #include "api/run_options.h"
 #include "core/error.h"
+#include "core/folder.h"
 #include "core/random.h"
 
 namespace salient::api {
@@ -67,20 +68,18 @@ void list_parts(const fs::path& path, std::vector<Document>& documents) {
 }
 
 void list_folder(const fs::path& folder, std::vector<Document>& documents) {
-  std::vector<fs::path> paths;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    const auto extension = entry.path().extension();
-    const bool known = extension == ".txt" || extension == ".md" || extension == ".jsonl";
-    if (entry.is_regular_file() && known && entry.file_size() > 0) paths.push_back(entry.path());
-  }
-  std::sort(paths.begin(), paths.end());
-  for (const fs::path& path : paths) {
-    if (path.extension() == ".jsonl") {
+  std::error_code error;
+  for (const fs::path& path : core::files_below(folder, error)) {
+    const auto extension = path.extension();
+    std::error_code unknown;
+    if (fs::file_size(path, unknown) == 0) continue;
+    if (extension == ".jsonl") {
       list_lines(path, documents);
-    } else {
+    } else if (extension == ".txt" || extension == ".md") {
       documents.push_back({path, nullptr, {}});
     }
   }
+  if (error) fail(ErrorKind::kInvalidInput, "{}: cannot be read: {}", folder.string(), error.message());
   if (documents.empty()) fail(ErrorKind::kInvalidInput, "{}: has no .txt, .md or .jsonl files", folder.string());
 }
 

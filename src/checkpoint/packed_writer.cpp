@@ -7,6 +7,7 @@
 #include "checkpoint/compressed_tensors.h"
 #include "checkpoint/safetensors.h"
 #include "core/error.h"
+#include "core/folder.h"
 
 namespace salient::checkpoint {
 
@@ -19,7 +20,7 @@ constexpr const char* kSettingsFile = "settings.json";
 constexpr uint64_t kShardBytes = uint64_t{5} * 1000 * 1000 * 1000;
 
 json read_json(const fs::path& path) {
-  std::ifstream file(path);
+  std::ifstream file(path, std::ios::binary);
   json value = json::parse(file, nullptr, /*allow_exceptions=*/false);
   if (value.is_discarded()) core::fail(core::ErrorKind::kInvalidInput, "{}: is not JSON", path.string());
   return value;
@@ -119,12 +120,19 @@ uint64_t PackedWriter::finish(const Checkpoint& source, const PackedSettings& se
   assemble_safetensors(part_paths, folder, kShardBytes);
   write_json(folder / "config.json", make_config(source, settings));
   write_companions(source, folder);
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("part-") || name.starts_with("note-") || name == kSettingsFile) fs::remove(entry.path());
-  }
   uint64_t bytes = 0;
-  for (const auto& entry : fs::directory_iterator(folder)) bytes += entry.file_size();
+  std::error_code error;
+  for (const fs::path& path : core::entries_of(folder, error)) {
+    const std::string name = path.filename().string();
+    if (name.starts_with("part-") || name.starts_with("note-") || name == kSettingsFile) {
+      fs::remove(path);
+    } else {
+      bytes += fs::file_size(path);
+    }
+  }
+  if (error) {
+    core::fail(core::ErrorKind::kInvalidInput, "{}: cannot be read: {}", folder.string(), error.message());
+  }
   folder_.commit();
   return bytes;
 }

@@ -5,6 +5,7 @@
 #include "convert/onnx_graph_builder.h"
 #include "core/atomic_output.h"
 #include "core/error.h"
+#include "core/folder.h"
 
 namespace salient::convert {
 
@@ -93,7 +94,11 @@ OnnxExportReport export_onnx(const model::Decoder& decoder, const OnnxExportOpti
     checkpoint::write_json(folder.path() / "genai_config.json",
                            make_genai_config(source, decoder.spec(), options.layout));
     checkpoint::write_companions(source, folder.path());
-    for (const auto& entry : fs::directory_iterator(folder.path())) report.bytes += entry.file_size();
+    std::error_code error;
+    for (const fs::path& path : core::entries_of(folder.path(), error)) report.bytes += fs::file_size(path);
+    if (error) {
+      core::fail(core::ErrorKind::kInvalidInput, "{}: cannot be read: {}", folder.path().string(), error.message());
+    }
     folder.commit();
   } catch (...) {
     folder.discard();

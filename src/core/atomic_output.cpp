@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/folder.h"
 #include "core/os.h"
 
 namespace salient::core {
@@ -57,8 +58,7 @@ void StagedFolder::commit() {
 }
 
 void StagedFolder::discard() {
-  std::error_code ignored;
-  fs::remove_all(staging_, ignored);
+  remove_folder(staging_);
 }
 
 }  // namespace salient::core

@@ -23,6 +23,7 @@ class FileLock {
  private:
   std::filesystem::path path_;
   int handle_ = -1;
+  bool is_held_ = false;
 };
 
 }  // namespace salient::core

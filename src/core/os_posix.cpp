@@ -9,11 +9,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -97,7 +100,9 @@ FileLock::~FileLock() {
 }
 
 bool FileLock::try_lock() {
-  if (::flock(handle_, LOCK_EX | LOCK_NB) == 0) return true;
+  if (is_held_) return true;
+  is_held_ = ::flock(handle_, LOCK_EX | LOCK_NB) == 0;
+  if (is_held_) return true;
   if (errno == EWOULDBLOCK || errno == EINTR) return false;
   fail_with_errno(path_, "cannot be locked");
 }
@@ -168,6 +173,14 @@ void rename_durably(const fs::path& from, const fs::path& to) {
   flush_folder(to.has_parent_path() ? to.parent_path() : fs::path("."));
 }
 
+std::vector<fs::path> list_folder(const fs::path& folder, std::error_code& error) {
+  std::vector<fs::path> paths;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    paths.push_back(entry->path());
+  }
+  return paths;
+}
+
 int usable_cpus() {
   cpu_set_t mask;
   CPU_ZERO(&mask);
@@ -185,6 +198,22 @@ int usable_cpus() {
   }
   if (quota > 0 && period > 0) cpus = std::min(cpus, std::max(1, static_cast<int>(quota / period)));
   return cpus;
+}
+
+void sleep_while_equal(const std::atomic<uint32_t>& value, uint32_t old) {
+  value.wait(old, std::memory_order_acquire);
+}
+
+void sleep_while_equal(const std::atomic<int64_t>& value, int64_t old) {
+  value.wait(old, std::memory_order_acquire);
+}
+
+void wake_all(std::atomic<uint32_t>& value) {
+  value.notify_all();
+}
+
+void wake_one(std::atomic<int64_t>& value) {
+  value.notify_one();
 }
 
 ArmExtensions arm_extensions() {
@@ -271,6 +300,34 @@ bool open_in_browser(const std::string& url) {
   int status = 0;
   if (failure != 0 || ::waitpid(child, &status, 0) != child) return false;
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+std::vector<std::string> arguments(int count, char** values) {
+  return {values, values + count};
+}
+
+void use_utf8_terminal() {}
+
+bool read_line(std::string& line) {
+  return static_cast<bool>(std::getline(std::cin, line));
+}
+
+namespace {
+
+std::atomic<InterruptHandler> interrupt_handler = nullptr;
+
+void on_signal(int signal) {
+  const InterruptHandler handler = interrupt_handler.load();
+  if (handler && handler()) return;
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+}  // namespace
+
+void set_interrupt_handler(InterruptHandler handler) {
+  interrupt_handler = handler;
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, handler ? on_signal : SIG_DFL);
 }
 
 }  // namespace os

@@ -28,7 +28,7 @@ void wait_while_equal(const std::atomic<T>& value, T old, bool spin) {
     if (value.load(std::memory_order_acquire) != old) return;
     pause();
   }
-  value.wait(old, std::memory_order_acquire);
+  while (value.load(std::memory_order_acquire) == old) os::sleep_while_equal(value, old);
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ ThreadPool::ThreadPool(int threads) : parts_(threads > 0 ? threads : os::usable_
 ThreadPool::~ThreadPool() {
   stopping_.store(true, std::memory_order_release);
   epoch_.fetch_add(1, std::memory_order_release);
-  epoch_.notify_all();
+  os::wake_all(epoch_);
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -64,7 +64,7 @@ void ThreadPool::run_erased(Call call, const void* context, int64_t count, int p
     parts_[i].claimed.store(uint64_t{epoch} << 32, std::memory_order_release);
   }
   epoch_.store(epoch, std::memory_order_release);
-  epoch_.notify_all();
+  os::wake_all(epoch_);
   take_part(0, epoch);
   for (int64_t done; (done = done_.load(std::memory_order_acquire)) < count;) wait_while_equal(done_, done, may_spin_);
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
@@ -108,7 +108,7 @@ void ThreadPool::do_one(int64_t index) {
     const std::lock_guard lock(failure_mutex_);
     if (!failure_) failure_ = std::current_exception();
   }
-  if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == total) done_.notify_one();
+  if (done_.fetch_add(1, std::memory_order_acq_rel) + 1 == total) os::wake_one(done_);
 }
 
 }  // namespace salient::core

@@ -9,6 +9,7 @@
 
 #include "core/atomic_output.h"
 #include "core/error.h"
+#include "core/folder.h"
 #include "core/os.h"
 
 namespace salient::hub {
@@ -44,13 +45,8 @@ std::string first_word(const std::string& text) {
 
 /// The subfolders or files of a folder, sorted; none when it cannot be read.
 std::vector<fs::path> entries_of(const fs::path& folder) {
-  std::vector<fs::path> paths;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    paths.push_back(entry->path());
-  }
-  std::sort(paths.begin(), paths.end());
-  return paths;
+  std::error_code ignored;
+  return core::entries_of(folder, ignored);
 }
 
 /// "license: mit" in the block between two lines "---" at the top of a model card.
@@ -149,10 +145,10 @@ std::vector<RemoteFile> CachedRepository::files_of(const std::string& commit) co
   std::vector<RemoteFile> files;
   const fs::path root = snapshot(commit);
   std::error_code error;
-  for (fs::recursive_directory_iterator entry(root, error), end; !error && entry != end; entry.increment(error)) {
+  for (const fs::path& path : core::files_below(root, error)) {
     std::error_code unreadable;
-    const uintmax_t size = fs::file_size(entry->path(), unreadable);  // of what a link leads to
-    if (!unreadable) files.push_back({.path = entry->path().lexically_relative(root).generic_string(), .size = size});
+    const uintmax_t size = fs::file_size(path, unreadable);  // of what a link leads to
+    if (!unreadable) files.push_back({.path = path.lexically_relative(root).generic_string(), .size = size});
   }
   std::sort(files.begin(), files.end(), [](const RemoteFile& a, const RemoteFile& b) { return a.path < b.path; });
   return files;

@@ -56,7 +56,7 @@ std::string read_token() {
   }
   const std::string named = core::os::environment("HF_TOKEN_PATH");
   const fs::path path = named.empty() ? home_of_the_hub() / "token" : fs::path(named);
-  std::ifstream file(path);
+  std::ifstream file(path, std::ios::binary);
   std::string line;
   std::getline(file, line);
   return clean_token(line, path.string());

@@ -24,6 +24,14 @@ namespace {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 
+#ifdef _WIN32
+// With the other option a second server could take the same port.
+using PortIsOurs = asio::detail::socket_option::boolean<SOL_SOCKET, SO_EXCLUSIVEADDRUSE>;
+#else
+// Also right after an earlier server ended.
+using PortIsOurs = tcp::acceptor::reuse_address;
+#endif
+
 tcp::endpoint resolve(asio::io_context& context, const std::string& host, uint16_t port) {
   boost::system::error_code error;
   tcp::resolver resolver(context);
@@ -44,7 +52,7 @@ class Server::Listener {
     const tcp::endpoint endpoint = resolve(context_, options.host, options.port);
     try {
       acceptor_.open(endpoint.protocol());
-      acceptor_.set_option(tcp::acceptor::reuse_address(true));
+      acceptor_.set_option(PortIsOurs(true));
       acceptor_.bind(endpoint);
       acceptor_.listen();
     } catch (const boost::system::system_error& error) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numbers>
 
 namespace salient::checkpoint {
 namespace {
@@ -47,7 +48,7 @@ TEST(RopeWords, FindLlama3FromItsDivisors) {
   for (const auto& [factor, original] : {std::pair{8.0, 8192}, std::pair{32.0, 8192}, std::pair{4.0, 256}}) {
     std::vector<float> divisors;
     for (const float frequency : plain(500000, 64)) {
-      const double wavelength = 2 * M_PI / frequency;
+      const double wavelength = 2 * std::numbers::pi / frequency;
       const double smooth = (original / wavelength - 1) / 3;
       const double divisor = wavelength > original       ? factor
                              : wavelength < original / 4 ? 1

@@ -74,6 +74,13 @@ TEST(DoubleExp, StaysInItsRange) {
   EXPECT_TRUE(std::isfinite(exp(709.0)));
 }
 
+/// What MinGW calls sin and cos in long double are the instructions of the x87, which know 66 bits of pi.
+#ifdef __MINGW32__
+constexpr bool kExactSines = false;
+#else
+constexpr bool kExactSines = true;
+#endif
+
 TEST(Log, IsWithinTwoUlp) {
   const auto function = [](double x) { return log(x); };
   const auto exact = [](long double x) { return std::log(x); };
@@ -102,6 +109,7 @@ std::vector<double> near_quarter_turns() {
 constexpr long double kAboutTwo = 2.5L;
 
 TEST(Sine, IsWithinAboutTwoUlp) {
+  if (!kExactSines) GTEST_SKIP() << "there is no exact value to compare with";
   const auto function = [](double x) { return sin(x); };
   const auto exact = [](long double x) { return std::sin(x); };
   EXPECT_LT(largest_error<double>(-1e6, 1e6, function, exact, near_quarter_turns()), kAboutTwo);
@@ -110,6 +118,7 @@ TEST(Sine, IsWithinAboutTwoUlp) {
 }
 
 TEST(Cosine, IsWithinAboutTwoUlp) {
+  if (!kExactSines) GTEST_SKIP() << "there is no exact value to compare with";
   const auto function = [](double x) { return cos(x); };
   const auto exact = [](long double x) { return std::cos(x); };
   EXPECT_LT(largest_error<double>(-1e6, 1e6, function, exact, near_quarter_turns()), kAboutTwo);

@@ -1,11 +1,13 @@
 #include "core/os.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
+#include <cstdlib>
 #include <optional>
 #include <thread>
 
+#include "core/mapped_file.h"
+#include "tests/support/environment.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
@@ -16,7 +18,7 @@ namespace {
 class Variable {
  public:
   Variable(const char* name, std::optional<std::string> value) : name_(name) {
-    if (const char* before = ::getenv(name)) before_ = before;
+    if (const char* before = std::getenv(name)) before_ = before;
     set(value);
   }
   ~Variable() { set(before_); }
@@ -26,9 +28,9 @@ class Variable {
  private:
   void set(const std::optional<std::string>& value) {
     if (value) {
-      ::setenv(name_, value->c_str(), 1);
+      tests::set_environment(name_, value->c_str());
     } else {
-      ::unsetenv(name_);
+      tests::unset_environment(name_);
     }
   }
   const char* name_;
@@ -48,6 +50,29 @@ TEST(CacheFolder, IsOurOwnVariableFirst) {
   const Variable home("HOME", "/home/someone");
   EXPECT_EQ(cache_folder(), "/own");
 }
+
+#ifdef _WIN32
+
+TEST(CacheFolder, IsTheUsersLocalOneNext) {
+  const Variable own("SALIENT_CACHE", std::nullopt);
+  const Variable local("LOCALAPPDATA", "C:\\Users\\someone\\AppData\\Local");
+  EXPECT_EQ(cache_folder(), "C:\\Users\\someone\\AppData\\Local\\salient\\cache");
+  EXPECT_EQ(data_folder(), "C:\\Users\\someone\\AppData\\Local\\salient");
+}
+
+TEST(CacheFolder, OfAllProgramsIsInTheHomeFolder) {
+  const Variable xdg("XDG_CACHE_HOME", std::nullopt);
+  const Variable home("USERPROFILE", "C:\\Users\\someone");
+  EXPECT_EQ(shared_cache_folder(), "C:\\Users\\someone\\.cache");
+}
+
+TEST(CacheFolder, NamesTheVariablesWhenNoneIsSet) {
+  const Variable own("SALIENT_CACHE", std::nullopt);
+  const Variable local("LOCALAPPDATA", std::nullopt);
+  tests::expect_error(ErrorKind::kNotFound, {"SALIENT_CACHE", "LOCALAPPDATA"}, [] { cache_folder(); });
+}
+
+#else
 
 TEST(CacheFolder, IsUnderTheXdgFolderNext) {
   const Variable own("SALIENT_CACHE", "");
@@ -70,6 +95,8 @@ TEST(CacheFolder, NamesTheVariablesWhenNoneIsSet) {
   tests::expect_error(ErrorKind::kNotFound, {"SALIENT_CACHE", "XDG_CACHE_HOME", "HOME"}, [] { cache_folder(); });
 }
 
+#endif
+
 TEST(UsableCpus, AreAtLeastOneAndAtMostThoseOfTheMachine) {
   EXPECT_GE(usable_cpus(), 1);
   EXPECT_LE(usable_cpus(), static_cast<int>(std::thread::hardware_concurrency()));
@@ -89,6 +116,28 @@ TEST(RenameDurably, NamesTheNewNameWhenItFails) {
   const tests::TemporaryFolder folder;
   tests::expect_error(ErrorKind::kNotFound, {(folder.path() / "to").string()},
                       [&] { rename_durably(folder.path() / "from", folder.path() / "to"); });
+}
+
+TEST(Environment, IsUtf8) {
+#ifdef _WIN32
+  ::_wputenv_s(L"SALIENT_TEST_VARIABLE", L"\u00e4\u65e5");
+#else
+  ::setenv("SALIENT_TEST_VARIABLE", "ä日", 1);
+#endif
+  EXPECT_EQ(environment("SALIENT_TEST_VARIABLE"), "ä日");
+  tests::unset_environment("SALIENT_TEST_VARIABLE");
+}
+
+TEST(Files, MayHaveAnyNameOfUnicode) {
+  const tests::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / std::filesystem::path(u8"Grüße 日本 😀");
+  const int handle = create_file(path);
+  write_file(handle, std::as_bytes(std::span("a\nb", 3)), path);
+  close_file(handle);
+  EXPECT_EQ(MappedFile(path).bytes().size(), 3u);
+  EXPECT_EQ(tests::read_text(path), "a\nb");
+  rename_durably(path, folder.path() / "other");
+  EXPECT_EQ(tests::read_text(folder.path() / "other"), "a\nb");
 }
 
 TEST(WriteFile, NamesTheFileAndTheSystemsReason) {

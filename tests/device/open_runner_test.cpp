@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
+#include "tests/support/environment.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/tiny_quantized.h"
 #include "tests/support/vulkan_adapter.h"
@@ -19,7 +18,7 @@ class OpenRunner : public testing::Test {
   OpenRunner()
       : decoder_(std::make_shared<model::Decoder>(std::make_shared<checkpoint::Checkpoint>(
             tests::open_tiny_quantized(folder_.path() / "model", {.tied = false})))) {}
-  ~OpenRunner() override { ::unsetenv("SALIENT_VULKAN_FEATURES"); }
+  ~OpenRunner() override { tests::unset_environment("SALIENT_VULKAN_FEATURES"); }
 
   OpenedRunner open(const std::string& device, RunnerOptions options = {}) {
     options.device = parse_device(device);
@@ -94,15 +93,15 @@ TEST_F(OpenOnGpu, HoldsKeysAndValuesAsTheOptionsSay) {
 
 TEST_F(OpenOnGpu, UsesTheFeaturesThatTheEnvironmentLists) {
   const auto description = [&](const char* features) {
-    ::setenv("SALIENT_VULKAN_FEATURES", features, 1);
+    tests::set_environment("SALIENT_VULKAN_FEATURES", features);
     return open("gpu:0").runner->device_description();
   };
   EXPECT_NE(description("none").find("subgroups off, integer dot products off"), std::string::npos);
   EXPECT_NE(description("subgroups").find("subgroups on, integer dot products off"), std::string::npos);
-  ::setenv("SALIENT_VULKAN_FEATURES", "integer_dot,int8_activations", 1);
+  tests::set_environment("SALIENT_VULKAN_FEATURES", "integer_dot,int8_activations");
   EXPECT_EQ(open("gpu:0").runner->activations(), runner::Activations::kInt8);
   EXPECT_EQ(open("gpu:0", {.exact = true}).runner->activations(), runner::Activations::kFp32);
-  ::setenv("SALIENT_VULKAN_FEATURES", "subgroups,speed", 1);
+  tests::set_environment("SALIENT_VULKAN_FEATURES", "subgroups,speed");
   expect_error(ErrorKind::kInvalidInput, {"SALIENT_VULKAN_FEATURES", "\"speed\""}, [&] { open("gpu:0"); });
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "kernels/kernels.h"
+#include "tests/support/environment.h"
 
 namespace salient::kernels {
 namespace {
@@ -21,7 +22,7 @@ TEST(Dispatch, AnUnknownNameIsNoSet) {
 TEST(DispatchDeathTest, TheEnvironmentForcesASet) {
   EXPECT_EXIT(
       {
-        setenv("SALIENT_ISA", "scalar", 1);
+        tests::set_environment("SALIENT_ISA", "scalar");
         std::exit(std::string(active_kernels().name) == "scalar" ? 0 : 1);
       },
       testing::ExitedWithCode(0), "");
@@ -30,7 +31,7 @@ TEST(DispatchDeathTest, TheEnvironmentForcesASet) {
 TEST(DispatchDeathTest, TheFirstSetThatRunsHereIsUsed) {
   EXPECT_EXIT(
       {
-        unsetenv("SALIENT_ISA");
+        tests::unset_environment("SALIENT_ISA");
         for (const char* name : kernel_names()) {
           if (const KernelSet* set = find_kernels(name)) std::exit(&active_kernels() == set ? 0 : 1);
         }
@@ -44,7 +45,7 @@ TEST(DispatchDeathTest, ASetThatThisCpuLacksIsRefused) {
     if (find_kernels(name)) continue;
     EXPECT_EXIT(
         {
-          setenv("SALIENT_ISA", name, 1);
+          tests::set_environment("SALIENT_ISA", name);
           try {
             active_kernels();
           } catch (const core::Error& error) {
@@ -59,7 +60,7 @@ TEST(DispatchDeathTest, ASetThatThisCpuLacksIsRefused) {
 TEST(DispatchDeathTest, AnUnknownSetIsRefusedWithTheKnownOnes) {
   EXPECT_EXIT(
       {
-        setenv("SALIENT_ISA", "sse9", 1);
+        tests::set_environment("SALIENT_ISA", "sse9");
         try {
           active_kernels();
         } catch (const core::Error& error) {

@@ -1,5 +1,6 @@
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "core/math.h"
 #include "kernels/log_sum_exp.h"
@@ -89,7 +90,7 @@ TEST_P(ElementwiseKernels, ActivationsAreTheSameBitsAndSafeFarOut) {
         [](double v) { return v / (1 + std::exp(-v)); });
     expect_function(
         set(), x, 2e-6, [](const KernelSet& kernels, auto& y) { kernels.gelu(y.data(), std::ssize(y)); },
-        [](double v) { return v / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v))); });
+        [](double v) { return v / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (v + 0.044715 * v * v * v))); });
   }
 }
 

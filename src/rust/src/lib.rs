@@ -9,3 +9,7 @@ mod template;
 mod tokenizer;
 mod transport;
 mod watch;
+
+// Its C functions are called from C++.
+#[cfg(windows)]
+use libsqlite3_sys as _;

@@ -48,4 +48,9 @@ bool open_in_browser(const std::string& url);
 /// Environment variable, or empty.
 std::string environment(const char* name);
 
+/// A shared library: what programs call .so, .dll or .dylib. Throws not_found with the system's reason.
+void* load_library(const std::filesystem::path& file);
+/// A function of it; null where it has none of that name.
+void* find_function(void* library, const char* name);
+
 }  // namespace salient::core::os

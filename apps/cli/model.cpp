@@ -42,9 +42,11 @@ void add_threads_option(CLI::App& command, int& threads, const std::string& help
 }
 
 void add_device_option(CLI::App& command, std::string& device) {
-  add_option(command, "--device", device,
-             "What runs the model: cpu, gpu:0, gpu:1, ... as salient devices lists them, gpu (the best that is no "
-             "software), or auto (that one if the model fits, else the CPU)");
+  add_option(
+      command, "--device", device,
+      "What runs the model: cpu, gpu:0, gpu:1, ... as salient devices lists them, gpu (the best that is no "
+      "software), or auto (that one if the model fits, else the CPU); for ONNX folders of the generate() API also "
+      "ort-cpu, webgpu, dml, cuda, openvino or coreml, in the ONNX Runtime that SALIENT_ONNXRUNTIME names");
 }
 
 void add_precision_options(CLI::App& command, ModelOptions& options) {

@@ -120,7 +120,7 @@ void add_model(nb::module_& module) {
       .def_prop_ro("format", &Model::format)
       .def_prop_ro("family", &Model::family)
       .def_prop_ro("arithmetic", &Model::arithmetic, "\"int4 in groups of 128, int8 activations\"")
-      .def_prop_ro("device", &Model::device, "What it runs on: \"cpu\" or \"gpu:0\".")
+      .def_prop_ro("device", &Model::device, "What it runs on: \"cpu\", \"gpu:0\", \"webgpu\".")
       .def_prop_ro("summary", &Model::summary, "One line: what runs, with which instructions, on how many threads.")
       .def_prop_ro("vocab_size", &Model::vocab_size)
       .def_prop_ro("context_length", &Model::context_length)

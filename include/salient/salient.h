@@ -53,7 +53,8 @@ SALIENT_API const char* SalientStatusName(SalientStatus status);
 SALIENT_API void SalientFree(void* text_or_array);
 
 /* Opens a folder, GGUF file or name on the hub. `threads` of 0: all CPUs; `head` is "fp16", "int8" or "int4",
- * `kv_cache` "fp16" or "int8"; null: "fp16". `device` is "cpu", "gpu", "gpu:0", ... or "auto"; null: "cpu". */
+ * `kv_cache` "fp16" or "int8"; null: "fp16". `device` is "cpu", "gpu", "gpu:0", ..., "auto", or a
+ * provider of ONNX Runtime as `ModelOptions` of salient.hpp lists them; null: "cpu". */
 SALIENT_API SalientStatus SalientOpenModel(const char* name, int threads, const char* head, const char* kv_cache,
                                            const char* device, SalientModel** out);
 SALIENT_API void SalientDestroyModel(SalientModel* model);

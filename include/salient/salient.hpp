@@ -53,8 +53,9 @@ struct ModelOptions {
   std::string head = "fp16";      ///< output head: "fp16" (as it is stored), "int8" or "int4", rounded at load
   std::string kv_cache = "fp16";  ///< keys and values: "fp16" or "int8"
   /// What it runs on: "cpu", "gpu:0", "gpu:1", ... as list_devices shows them, "gpu", the best of those that are no
-  /// software, or "auto": such a GPU if there is one and the model can run there and fits, else the CPU. A device that
-  /// was named is never replaced by another.
+  /// software, or "auto": such a GPU if there is one and the model can run there and fits, else the CPU; or, for ONNX
+  /// folders of the generate() API, a provider of ONNX Runtime: "ort-cpu", "webgpu", "dml", "cuda", "openvino" or
+  /// "coreml". A device that was named is never replaced by another.
   std::string device = "cpu";
 };
 
@@ -75,7 +76,7 @@ class SALIENT_API Model {
   std::string format() const;      ///< "safetensors", "awq", "gptq", "compressed-tensors", "gguf", "onnx"
   std::string family() const;      ///< "llama", "phi3", "qwen2", ...
   std::string arithmetic() const;  ///< "int4 in groups of 128, int8 activations"
-  std::string device() const;      ///< it runs on: "cpu" or "gpu:0"
+  std::string device() const;      ///< it runs on: "cpu", "gpu:0", "webgpu"
   std::string summary() const;     ///< one line: what runs, with which instructions, on how many threads
   int64_t vocab_size() const;
   int64_t context_length() const;              ///< tokens of prompt and reply that it was trained for

@@ -18,6 +18,7 @@
 #include "evaluate/table.h"
 #include "kernels/kernels.h"
 #include "model/synthetic.h"
+#include "runner/onnxruntime/onnxruntime_provider.h"
 #include "runner/vulkan/vulkan_adapter.h"
 #include "runner/vulkan/vulkan_bandwidth.h"
 #include "runner/weight_bytes.h"
@@ -170,6 +171,14 @@ std::string format(const std::vector<Gpu>& gpus) {
   return text;
 }
 
+std::string format(const runner::OnnxRuntimeInstallation& onnxruntime) {
+  if (!onnxruntime.absence.empty()) return fmt::format("\nno ONNX Runtime: {}\n", onnxruntime.absence);
+  std::vector<std::vector<std::string>> lines = {{"device", "provider"}};
+  for (const auto* provider : onnxruntime.providers) lines.push_back({provider->device, provider->name});
+  return fmt::format("\nONNX Runtime {}, {}: for ONNX folders of the generate() API\n{}", onnxruntime.version,
+                     onnxruntime.file.string(), evaluate::format_markdown(lines));
+}
+
 std::string format_footnote() {
   return fmt::format(
       "\nat most: if reading the weights once were all there is to a token; salient bench --synthetic measures\n"
@@ -226,6 +235,14 @@ nlohmann::json to_json(const Gpu& gpu) {
   return object;
 }
 
+nlohmann::json to_json(const runner::OnnxRuntimeProvider& provider,
+                       const runner::OnnxRuntimeInstallation& onnxruntime) {
+  return {{"device", provider.device},
+          {"name", provider.name},
+          {"onnxruntime", onnxruntime.version},
+          {"library", onnxruntime.file.string()}};
+}
+
 }  // namespace
 
 Report v1::list_devices(const DeviceOptions& options) {
@@ -240,7 +257,10 @@ Report v1::list_devices(const DeviceOptions& options) {
   }
   nlohmann::json json = nlohmann::json::array({to_json(cpu, cpu_memory)});
   for (const Gpu& gpu : gpus) json.push_back(to_json(gpu));
-  return {api::to_text(json), format(cpu, cpu_memory) + format(gpus) + (options.measure ? format_footnote() : "")};
+  const runner::OnnxRuntimeInstallation onnxruntime = runner::find_onnxruntime();
+  for (const auto* provider : onnxruntime.providers) json.push_back(to_json(*provider, onnxruntime));
+  return {api::to_text(json),
+          format(cpu, cpu_memory) + format(gpus) + (options.measure ? format_footnote() : "") + format(onnxruntime)};
 }
 
 }  // namespace salient

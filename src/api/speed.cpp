@@ -59,11 +59,26 @@ class GpuMemory : public evaluate::MemoryProbe {
   runner::VulkanBandwidthProbe probe_;
 };
 
+/// The host's memory, where a device has its own that nobody can measure.
+class HostMemory : public evaluate::BandwidthProbe {
+ public:
+  HostMemory(core::ThreadPool& pool, std::string device)
+      : BandwidthProbe(pool, evaluate::probe_bytes()), device_(std::move(device)) {}
+  std::string method() const override {
+    return fmt::format("{}, of the host's memory: that of {} cannot be measured", BandwidthProbe::method(), device_);
+  }
+
+ private:
+  std::string device_;
+};
+
 std::unique_ptr<evaluate::MemoryProbe> memory_of(runner::ModelRunner& runner) {
-  if (runner.device() == "cpu") {
+  const device::DeviceName name = device::parse_device(runner.device());
+  if (name.kind == device::DeviceName::Kind::kGpu) return std::make_unique<GpuMemory>(name.gpu);
+  if (runner.device() == "cpu" || runner.device() == "ort-cpu") {
     return std::make_unique<evaluate::BandwidthProbe>(runner.pool(), evaluate::probe_bytes());
   }
-  return std::make_unique<GpuMemory>(device::parse_device(runner.device()).gpu);
+  return std::make_unique<HostMemory>(runner.pool(), runner.device());
 }
 
 std::shared_ptr<const model::Decoder> open_measured(const ModelName& name, const SpeedOptions& options,

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,13 @@ struct StoredQuantized : core::QuantizedMatrix {
   uint64_t bytes = 0;  ///< that it takes in the file, where `tensors` does not count them
 };
 
+/// What a folder of ONNX Runtime's generate() API has for the one who runs its graph.
+struct OnnxFolder {
+  std::filesystem::path graph;  ///< the decoder's .onnx file
+  nlohmann::json genai_config;
+  bool rounds_activations = false;  ///< nodes allow int8 activations: their accuracy_level is 4
+};
+
 /// A model on disk, whatever its format, in Hugging Face terms: tensor names and config fields are those of
 /// transformers; other formats are translated when they are opened. Tensors are views into mapped files:
 /// nothing is copied, and every offset and size has been checked against its file.
@@ -46,6 +54,7 @@ class Checkpoint {
   nlohmann::json generation_config;  ///< an object; empty when the model has none
   std::string tokenizer_json;        ///< empty when the model has none
   nlohmann::json tokenizer_config;   ///< an object, with chat_template inside; empty when there is none
+  std::optional<OnnxFolder> onnx;    ///< of the format "onnx"
   std::map<std::string, StoredTensor> tensors;
   /// Matrices that their format does not store as rows of a tensor, by the name of the tensor they would be.
   std::map<std::string, core::DenseMatrix> matrices;

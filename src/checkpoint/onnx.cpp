@@ -41,6 +41,7 @@ class GenaiConfig {
     }
     return *found;
   }
+  const json& value() const { return config_; }
   std::string text(const std::string& field, const json& otherwise = nullptr) const {
     json found = value(field);
     if (found.is_null()) found = otherwise;
@@ -63,6 +64,13 @@ class GenaiConfig {
   fs::path path_;
   json config_;
 };
+
+bool rounds_activations(const OnnxGraph& graph) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [](const OnnxNode& node) {
+    const auto level = node.attributes.find("accuracy_level");
+    return level != node.attributes.end() && level->second.integer == 4;
+  });
+}
 
 bool has_fused_linears(const std::string& family) {
   return family == "phi3";
@@ -383,6 +391,7 @@ Checkpoint open_onnx_folder(const fs::path& folder) {
                           : path_inside(folder, genai.text("model.tokenizer_dir"), genai.origin("model.tokenizer_dir")),
                       checkpoint);
   const OnnxModel model = read_onnx(path);
+  checkpoint.onnx = OnnxFolder{path, genai.value(), rounds_activations(model.graph)};
   const OnnxDecoder decoder = read_onnx_decoder(model, genai.text("model.decoder.outputs.logits", "logits"),
                                                 genai.size("model.decoder.hidden_size"));
   if (decoder.layers.empty()) fail(ErrorKind::kUnsupported, "{}: has no decoder layers", path.string());

@@ -76,4 +76,9 @@ using InterruptHandler = bool (*)();
 /// nobody.
 void set_interrupt_handler(InterruptHandler handler);
 
+/// A shared library: what programs call .so, .dll or .dylib. Throws not_found with the system's reason.
+void* load_library(const std::filesystem::path& file);
+/// A function of it; null where it has none of that name.
+void* find_function(void* library, const char* name);
+
 }  // namespace salient::core::os

@@ -1,3 +1,4 @@
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <spawn.h>
@@ -259,6 +260,16 @@ uint64_t available_memory() {
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value ? value : "";
+}
+
+void* load_library(const fs::path& file) {
+  void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) fail(ErrorKind::kNotFound, "{}", ::dlerror());
+  return library;
+}
+
+void* find_function(void* library, const char* name) {
+  return ::dlsym(library, name);
 }
 
 fs::path shared_cache_folder() {

@@ -334,6 +334,18 @@ uint64_t available_memory() {
   return std::min<uint64_t>(status.ullAvailPhys, status.ullAvailPageFile);
 }
 
+void* load_library(const fs::path& file) {
+  // A library that is named by its whole path finds what it needs beside itself.
+  const DWORD flags = file.is_absolute() ? LOAD_WITH_ALTERED_SEARCH_PATH : 0;
+  void* library = ::LoadLibraryExW(file.c_str(), nullptr, flags);
+  if (!library) fail(ErrorKind::kNotFound, "{}: {}", file.string(), message_of(::GetLastError()));
+  return library;
+}
+
+void* find_function(void* library, const char* name) {
+  return reinterpret_cast<void*>(::GetProcAddress(static_cast<HMODULE>(library), name));
+}
+
 std::string environment(const char* name) {
   const std::wstring wide = to_wide(name);
   const DWORD size = ::GetEnvironmentVariableW(wide.c_str(), nullptr, 0);

@@ -1,5 +1,7 @@
 #include "device/device_name.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <string_view>
 
@@ -18,7 +20,13 @@ DeviceName parse_device(const std::string& text) {
     const auto [rest, error] = std::from_chars(text.data() + kGpu.size(), end, index);
     if (error == std::errc() && rest == end && index >= 0) return {DeviceName::Kind::kGpu, index};
   }
-  core::fail(core::ErrorKind::kInvalidInput, "device is \"{}\", expected cpu, gpu, gpu:0, gpu:1, ... or auto", text);
+  if (const auto* provider = runner::find_onnxruntime_provider(text)) {
+    return {.kind = DeviceName::Kind::kOnnxRuntime, .provider = provider};
+  }
+  std::string providers;
+  for (const auto& provider : runner::onnxruntime_providers()) providers += fmt::format(", {}", provider.device);
+  core::fail(core::ErrorKind::kInvalidInput, "device is \"{}\", expected cpu, gpu, gpu:0, gpu:1, ..., auto{}", text,
+             providers);
 }
 
 std::string to_string(const DeviceName& name) {
@@ -27,6 +35,8 @@ std::string to_string(const DeviceName& name) {
       return "cpu";
     case DeviceName::Kind::kAuto:
       return "auto";
+    case DeviceName::Kind::kOnnxRuntime:
+      return name.provider->device;
     case DeviceName::Kind::kGpu:
       break;
   }

@@ -51,6 +51,18 @@ std::unique_ptr<runner::ModelRunner> open_on_gpu(std::shared_ptr<const model::De
   return runner::make_vulkan_runner(std::move(decoder), pool, gpu);
 }
 
+std::unique_ptr<runner::ModelRunner> open_in_onnxruntime(std::shared_ptr<const model::Decoder> decoder,
+                                                         core::ThreadPool& pool, const RunnerOptions& options) {
+  return std::make_unique<runner::OnnxRuntimeRunner>(
+      std::move(decoder), pool,
+      runner::OnnxRuntimeRunnerOptions{.provider = options.device.provider,
+                                       .kv_dtype = options.kv_dtype,
+                                       .head = options.head,
+                                       .exact = options.exact,
+                                       .context = options.context,
+                                       .progress = options.progress});
+}
+
 OpenedRunner choose_device(const std::shared_ptr<const model::Decoder>& decoder, core::ThreadPool& pool,
                            const RunnerOptions& options) {
   const auto adapters = runner::list_vulkan_adapters();
@@ -118,6 +130,8 @@ OpenedRunner open_runner(std::shared_ptr<const model::Decoder> decoder, core::Th
       return choose_device(decoder, pool, options);
     case DeviceName::Kind::kGpu:
       return {open_on_gpu(std::move(decoder), pool, options, find_gpu(options.device)), ""};
+    case DeviceName::Kind::kOnnxRuntime:
+      return {open_in_onnxruntime(std::move(decoder), pool, options), ""};
     case DeviceName::Kind::kCpu:
       break;
   }

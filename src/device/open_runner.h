@@ -9,6 +9,7 @@
 #include "model/decoder.h"
 #include "runner/cpu_runner.h"
 #include "runner/model_runner.h"
+#include "runner/onnxruntime/onnxruntime_runner.h"
 #include "runner/vulkan/vulkan_runner.h"
 
 namespace salient::device {
@@ -22,6 +23,9 @@ struct RunnerOptions {
   /// Nothing is rounded that the model does not store so: activations are in fp32 (as they are where the model's format
   /// asks for it) and, but for kI8, keys and values too, which a GPU holds in fp16 all the same.
   bool exact = false;
+  /// Tokens that a text may have; 0: what the model was trained for. A provider of ONNX Runtime keeps the keys and
+  /// values of a text in one piece, which is never made larger.
+  int64_t context = 0;
   runner::Residency residency = runner::Residency::kResident;  ///< on the CPU
   core::ThreadPool* packing_pool = nullptr;                    ///< as CpuRunnerOptions has it
   core::ProgressCallback progress = {};

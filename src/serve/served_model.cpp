@@ -24,6 +24,7 @@ std::optional<text::ChatTemplate> open_template(const checkpoint::Checkpoint& ch
 device::RunnerOptions runner_options(const ModelOptions& options, core::ThreadPool& packing_pool) {
   device::RunnerOptions result = options.runner;
   result.packing_pool = &packing_pool;
+  result.context = options.context;
   return result;
 }
 

@@ -13,7 +13,7 @@ TEXT = "The quick brown fox jumps over the lazy dog while the cat sleeps. " * 6
 
 
 def gpus():
-    return [device for device in json.loads(program.run("devices", "--json").stdout) if device["device"] != "cpu"]
+    return [device for device in json.loads(program.run("devices", "--json").stdout) if device["device"].startswith("gpu:")]
 
 
 class DeviceTest(program.ProgramTest):
@@ -75,7 +75,7 @@ class DeviceTest(program.ProgramTest):
         def refused(*arguments, env=None):
             return program.run("generate", self.model, "--prompt", "a", *arguments, env=env)
 
-        self.expect_sentence(refused("--device", "cuda"), '"cuda"', "cpu, gpu, gpu:0")
+        self.expect_sentence(refused("--device", "npu"), '"npu"', "cpu, gpu, gpu:0")
         self.expect_sentence(refused("--device", "gpu:99"), "there is no gpu:99", "gpu:0")
         self.expect_sentence(refused("--device", "gpu", env=NO_DRIVER), "there is no GPU here")
         self.expect_sentence(refused("--device", "gpu:0", env=NO_DRIVER), "there is no gpu:0")

@@ -24,7 +24,7 @@ struct RunnerOptions {
   /// asks for it) and, but for kI8, keys and values too, which a GPU holds in fp16 all the same.
   bool exact = false;
   /// Tokens that a text may have; 0: what the model was trained for. A provider of ONNX Runtime keeps the keys and
-  /// values of a text in one piece, which is never made larger.
+  /// values of a text in one piece, which grows up to that.
   int64_t context = 0;
   runner::Residency residency = runner::Residency::kResident;  ///< on the CPU
   core::ThreadPool* packing_pool = nullptr;                    ///< as CpuRunnerOptions has it

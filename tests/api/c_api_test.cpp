@@ -167,9 +167,9 @@ TEST_F(CApiTest, MistakesAreAStatusAndASentence) {
   EXPECT_EQ(other, nullptr);
   EXPECT_EQ(SalientOpenModel(nullptr, 0, nullptr, nullptr, nullptr, &other), SALIENT_INVALID_INPUT);
   EXPECT_STREQ(SalientLastError(), "name is null");
-  EXPECT_EQ(SalientOpenModel((folder_.path() / "model").c_str(), 0, nullptr, nullptr, "cuda", &other),
+  EXPECT_EQ(SalientOpenModel((folder_.path() / "model").c_str(), 0, nullptr, nullptr, "tpu", &other),
             SALIENT_INVALID_INPUT);
-  EXPECT_NE(std::string(SalientLastError()).find("device is \"cuda\", expected cpu, gpu"), std::string::npos);
+  EXPECT_NE(std::string(SalientLastError()).find("device is \"tpu\", expected cpu, gpu"), std::string::npos);
   EXPECT_EQ(SalientOpenModel("x", 0, nullptr, nullptr, nullptr, nullptr), SALIENT_INVALID_INPUT);
   EXPECT_EQ(SalientCreateGenerator(nullptr, nullptr, nullptr), SALIENT_INVALID_INPUT);
   SalientGenerator* generator = nullptr;

@@ -43,8 +43,8 @@ class ApiTest(program.ProgramTest):
         self.assertEqual(self.model.begin_token, 256)
         self.assertEqual(pathlib.Path(self.model.path), self.path)
         self.assertEqual(self.model.device, "cpu")
-        with self.assertRaisesRegex(salient.Error, 'device is "cuda", expected cpu, gpu'):
-            salient.Model(self.folder / "model", device="cuda")
+        with self.assertRaisesRegex(salient.Error, 'device is "tpu", expected cpu, gpu'):
+            salient.Model(self.folder / "model", device="tpu")
         self.assertIn("2 layers", self.model.summary)
         self.assertIn("model", repr(self.model))
 

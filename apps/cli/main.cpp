@@ -40,7 +40,8 @@ int run(const std::vector<std::string>& words) {
     return fmt::format("salient {} ({}), kernels {}; here {}", salient::version(), salient::build_commit(),
                        fmt::join(salient::kernel_names(), ", "), salient::active_kernel_name());
   });
-  program.require_subcommand(0, 1);  // with one required, an unknown name would be called a missing one
+  program.allow_windows_style_options(false);  // "/models/small" is a path there too
+  program.require_subcommand(0, 1);            // with one required, an unknown name would be called a missing one
   program.get_formatter()->column_width(34);
   program.footer(
       fmt::format("MODEL is a Hugging Face folder (safetensors: dense, AutoAWQ, GPTQ or compressed-tensors), an ONNX\n"

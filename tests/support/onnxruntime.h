@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <string>
 
+#include "tests/support/environment.h"
+
 namespace salient::tests {
 
 /// Points Salient to the library of pip's onnxruntime in .venv, unless SALIENT_ONNXRUNTIME names another. Returns why
@@ -15,7 +17,7 @@ inline std::string no_onnxruntime() {
   for (const auto& python : std::filesystem::directory_iterator(packages, error)) {
     const auto folder = python.path() / "site-packages/onnxruntime/capi";
     if (!std::filesystem::exists(folder)) continue;
-    ::setenv("SALIENT_ONNXRUNTIME", folder.c_str(), 1);
+    set_environment("SALIENT_ONNXRUNTIME", folder.string().c_str());
     return {};
   }
   return "there is no onnxruntime in .venv: scripts/setup --tests";

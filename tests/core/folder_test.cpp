@@ -27,6 +27,20 @@ TEST(Folder, ListsFilesAndFoldersSorted) {
   EXPECT_FALSE(error);
 }
 
+TEST(Folder, TextIsAPathInUtf8OnEverySystem) {
+  for (const std::string name : {"plain", "Grüße", "日本", "😀 x", "\u0800\uffff", ""}) {
+    const fs::path path(name);
+    EXPECT_EQ(path.string(), name);
+    const std::u8string text = path.u8string();
+    EXPECT_EQ(std::string(text.begin(), text.end()), name);
+  }
+  const tests::TemporaryFolder folder;
+  fs::create_directory(folder.path() / "Grüße 日本 😀");
+  std::error_code error;
+  ASSERT_EQ(entries_of(folder.path(), error).size(), 1u);
+  EXPECT_EQ(entries_of(folder.path(), error)[0].filename().string(), "Grüße 日本 😀");
+}
+
 TEST(Folder, ListsTheFilesBelow) {
   const tests::TemporaryFolder folder;
   const fs::path deep = long_folder(folder.path());

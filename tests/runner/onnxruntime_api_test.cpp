@@ -167,10 +167,12 @@ TEST_F(OnnxRuntimeApi, ABoundGraphIsComputed) {
   const SessionHandle session = this->session();
   const MemoryInfoHandle memory = host_memory();
   const AllocatorHandle allocator = this->allocator(session.get(), memory.get());
-  std::array<float, 1> number = {2.5f};
   const int64_t shape = 1;
   ValueHandle x(*library_);
-  check(api().create_tensor_of_data(memory.get(), number.data(), sizeof number, &shape, 1, ElementType::kF32, x.out()));
+  check(api().create_tensor(allocator.get(), &shape, 1, ElementType::kF32, x.out()));
+  void* number = nullptr;
+  check(api().get_tensor_data(x.get(), &number));
+  *static_cast<float*>(number) = 2.5f;
   ValueHandle y(*library_);
   check(api().create_tensor(allocator.get(), &shape, 1, ElementType::kF32, y.out()));
   TensorInfoHandle info(*library_);
@@ -188,7 +190,7 @@ TEST_F(OnnxRuntimeApi, ABoundGraphIsComputed) {
   EXPECT_EQ(number_in(y.get()), -2.5f);
 
   BindingHandle other(*library_);
-  number[0] = -8;
+  *static_cast<float*>(number) = -8;
   check(api().create_binding(session.get(), other.out()));
   check(api().bind_input(other.get(), "x", x.get()));
   check(api().bind_output_to_device(other.get(), "y", memory.get()));

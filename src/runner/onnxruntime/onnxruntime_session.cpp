@@ -181,17 +181,16 @@ void DecoderSession::check_inputs(const model::Decoder& decoder) {
     if (name != names_.input_ids && name != names_.attention_mask && name != names_.position_ids) {
       fail(ErrorKind::kUnsupported, "{}: the graph has an input {}, which is none of a decoder's", graph, name);
     }
-    if (element != ElementType::kI64) {
-      fail(ErrorKind::kUnsupported, "{}: {} has the element type {} of ONNX, expected 7 (int64)", graph, name,
-           static_cast<int>(element));
+    if (element != ElementType::kI64 && element != ElementType::kI32) {
+      fail(ErrorKind::kUnsupported, "{}: {} has the element type {} of ONNX, expected 6 or 7 (int32 or int64)", graph,
+           name, static_cast<int>(element));
     }
+    integers_[name] = element;
   }
   pasts.insert(names_.input_ids);
   for (const std::string& name : pasts) {
     if (!found.contains(name)) fail(ErrorKind::kUnsupported, "{}: the graph has no input {}", graph, name);
   }
-  has_mask_ = found.contains(names_.attention_mask);
-  has_positions_ = found.contains(names_.position_ids);
   kv_row_bytes_ = head_dim_ * core::info_of(kv_dtype_).block_bytes;
   int device = 0;
   api.memory_info_get_device_type(kv_memory_, &device);
@@ -243,15 +242,22 @@ std::byte* DecoderSession::kv_data(const ValueHandle& kv) const {
   return static_cast<std::byte*>(data);
 }
 
-/// [1, numbers], of memory that must outlive it.
-ValueHandle DecoderSession::tensor_of(std::span<const int64_t> numbers) const {
+/// [1, numbers], of the graph's type.
+ValueHandle DecoderSession::tensor_of(std::span<const int64_t> numbers, ElementType type) const {
+  const Api& api = library_.api();
   const int64_t shape[] = {1, std::ssize(numbers)};
+  Allocator* allocator = nullptr;
+  library_.check(api.get_default_allocator(&allocator), "an input");
   ValueHandle value(library_);
-  // The library takes a pointer that it may write to, and does not write to inputs.
-  library_.check(library_.api().create_tensor_of_data(host_memory_.get(), const_cast<int64_t*>(numbers.data()),
-                                                      numbers.size_bytes(), shape, std::size(shape), ElementType::kI64,
-                                                      value.out()),
-                 "an input");
+  library_.check(api.create_tensor(allocator, shape, std::size(shape), type, value.out()), "an input");
+  void* data = nullptr;
+  library_.check(api.get_tensor_data(value.get(), &data), "an input");
+  if (type == ElementType::kI32) {
+    std::transform(numbers.begin(), numbers.end(), static_cast<int32_t*>(data),
+                   [](int64_t number) { return static_cast<int32_t>(number); });
+  } else {
+    std::copy(numbers.begin(), numbers.end(), static_cast<int64_t*>(data));
+  }
   return value;
 }
 
@@ -287,12 +293,12 @@ DecoderSession::Result DecoderSession::run(std::span<const int64_t> tokens, int6
   const std::vector<int64_t> mask(static_cast<size_t>(length), 1);
   std::vector<int64_t> positions(tokens.size());
   for (size_t i = 0; i < positions.size(); ++i) positions[i] = position + static_cast<int64_t>(i);
-  const ValueHandle ids = tensor_of(tokens);
-  const ValueHandle mask_value = tensor_of(mask);
-  const ValueHandle position_value = tensor_of(positions);
-  bind(names_.input_ids, ids);
-  if (has_mask_) bind(names_.attention_mask, mask_value);
-  if (has_positions_) bind(names_.position_ids, position_value);
+  for (const auto& [name, type] : integers_) {
+    bind(name, tensor_of(name == names_.input_ids        ? tokens
+                         : name == names_.attention_mask ? std::span<const int64_t>(mask)
+                                                         : std::span<const int64_t>(positions),
+                         type));
+  }
   library_.check(api.bind_output_to_device(binding.get(), names_.logits.c_str(), host_memory_.get()), names_.logits);
   for (size_t i = 0; i < past.size(); ++i) {
     bind(kv_name(names_.past_keys, names_.past_values, i), past[i]);

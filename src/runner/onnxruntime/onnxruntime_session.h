@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <span>
 #include <string>
@@ -60,7 +61,7 @@ class DecoderSession {
   void check_outputs(const model::Decoder& decoder);
   void check_assignment(const std::string& graph);
   ElementType read_type(const TypeInfo* type, std::vector<int64_t>& shape) const;
-  ValueHandle tensor_of(std::span<const int64_t> numbers) const;
+  ValueHandle tensor_of(std::span<const int64_t> numbers, ElementType type) const;
   std::vector<float> read_logits(Value* logits) const;
   std::string kv_name(const std::string& keys, const std::string& values, size_t index) const;
 
@@ -73,8 +74,7 @@ class DecoderSession {
   core::DType kv_dtype_ = core::DType::kF32;
   int64_t kv_row_bytes_ = 0;
   bool kv_on_host_ = true;
-  bool has_mask_ = false;
-  bool has_positions_ = false;
+  std::map<std::string, ElementType> integers_;  ///< inputs that are ids, a mask or positions, and their types
   bool last_logits_only_ = false;
   std::set<std::string> operators_on_cpu_;
   const Library& library_;

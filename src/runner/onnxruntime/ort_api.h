@@ -78,7 +78,6 @@ struct Api {
   Call<36, const Session*, size_t, Allocator*, char**> session_get_input_name{table};
   Call<37, const Session*, size_t, Allocator*, char**> session_get_output_name{table};
   Call<48, Allocator*, const int64_t*, size_t, ElementType, Value**> create_tensor{table};
-  Call<49, const MemoryInfo*, void*, size_t, const int64_t*, size_t, ElementType, Value**> create_tensor_of_data{table};
   Call<51, Value*, void**> get_tensor_data{table};
   Call<55, const TypeInfo*, const TensorInfo**> cast_to_tensor_info{table};
   Call<60, const TensorInfo*, ElementType*> get_element_type{table};

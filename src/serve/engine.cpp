@@ -92,6 +92,7 @@ void Engine::load_next() {
     try {
       core::ThreadPool packing_pool(options_.threads);
       loaded = std::make_shared<ServedModel>(entries_[wanted.model].path, pool_, packing_pool, options_.model);
+      unload_idle();  // one whose last reply was still being given up when this began
     } catch (...) {
       failure = std::current_exception();
     }

@@ -11,6 +11,7 @@
 #include "convert/onnx_exporter.h"
 #include "runner/cpu_runner.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/log_probabilities.h"
 #include "tests/support/onnxruntime.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tiny_quantized.h"
@@ -20,6 +21,7 @@ namespace {
 
 using core::ErrorKind;
 using tests::expect_error;
+using tests::largest_difference;
 
 /// What the tests run on: "ort-cpu", or what SALIENT_TEST_PROVIDER names.
 const OnnxRuntimeProvider& tested_provider() {
@@ -29,26 +31,6 @@ const OnnxRuntimeProvider& tested_provider() {
 
 /// Of log-probabilities: fp32 sums in another order.
 constexpr double kBound = 5e-5;
-
-double log_sum_exp(std::span<const float> row) {
-  const double largest = *std::max_element(row.begin(), row.end());
-  double sum = 0;
-  for (const float logit : row) sum += std::exp(logit - largest);
-  return largest + std::log(sum);
-}
-
-/// The largest difference of log-probabilities of two [rows, vocab] matrices of logits.
-double largest_difference(const std::vector<float>& a, const std::vector<float>& b, int64_t vocab) {
-  EXPECT_EQ(a.size(), b.size());
-  double largest = 0;
-  for (size_t first = 0; first < std::min(a.size(), b.size()); first += static_cast<size_t>(vocab)) {
-    const std::span row_a(&a[first], static_cast<size_t>(vocab));
-    const std::span row_b(&b[first], static_cast<size_t>(vocab));
-    const double shift = log_sum_exp(row_a) - log_sum_exp(row_b);
-    for (size_t i = 0; i < row_a.size(); ++i) largest = std::fmax(largest, std::abs(row_a[i] - row_b[i] - shift));
-  }
-  return largest;
-}
 
 std::vector<int32_t> some_tokens(int64_t count, int32_t first = 0) {
   std::vector<int32_t> tokens;

@@ -2,8 +2,8 @@
 
 usage: layer_cost.py SHAPE WORK_FOLDER [--build build/release] [--sequences 48 128] [--methods awq awq+] [--layers 2]
 
-SHAPE is one of those below. The whole model's time is extrapolated by its number of layers; that of the calibration
-text, which the model writes itself, from models of one layer and of two. Memory is the peak of the process, the mapped
+SHAPE is one of those below. The whole model's time is extrapolated by its number of layers, that of the forward passes by
+theirs; that of the calibration text, which the model writes itself, from models of one layer and of two. Memory is the peak of the process, the mapped
 checkpoint's pages included.
 """
 import argparse
@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 TOKENS = 512
+# Of the model that is quantized: embeddings and head are written once, not with each layer.
+SMALL_VOCABULARY = 1000
 SHAPES = {
     "phi-3-mini": {"hidden_size": 3072, "intermediate_size": 8192, "num_attention_heads": 32, "num_key_value_heads": 32,
                    "vocab_size": 32064, "layers": 32},
@@ -80,17 +82,32 @@ def write_text(program, work, shape):
     return seconds[0] + (shape["layers"] - 1) * max(seconds[1] - seconds[0], 0)
 
 
-def print_stages(report, layers):
-    print("| stage | seconds a layer | Gflop a layer | GFLOPS |\n|---|---|---|---|")
+def forward_passes(method, layers):
+    """Of the calibration text; awq+ takes it through the quantized layers too, but for the last, which nothing follows."""
+    return 3 * layers - 1 if method == "awq+" else layers
+
+
+def extrapolate(report, method, layers, all_layers):
+    """{stage: (seconds, flop)} of the whole model."""
+    stages = {}
     for stage, seconds in report["stage_seconds"].items():
-        flop = report["stage_flop"][stage]
+        times = all_layers / layers
+        if stage == "calibration":
+            times = forward_passes(method, all_layers) / forward_passes(method, layers)
+        stages[stage] = (seconds * times, report["stage_flop"][stage] * times)
+    return stages
+
+
+def print_stages(stages, report, layers):
+    print("| stage | seconds a layer | Gflop a layer | GFLOPS |\n|---|---|---|---|")
+    for stage, (seconds, flop) in stages.items():
         rate = f"{flop / seconds / 1e9:.0f}" if flop else ""
         print(f"| {stage} | {seconds / layers:.2f} | {flop / layers / 1e9:.0f} | {rate} |")
-    flop = sum(report["stage_flop"].values())
+    seconds, flop = map(sum, zip(*stages.values()))
     rates = [rate / 1e9 for rate in report["flop_per_second"]]
-    print(f"| all | {report['seconds'] / layers:.2f} | {flop / layers / 1e9:.0f} | {flop / report['seconds'] / 1e9:.0f}, "
-          f"{100 * flop / report['seconds'] / max(report['flop_per_second']):.0f} % of what products of matrices reach "
-          f"({rates[0]:.0f} before, {rates[1]:.0f} after) |\n")
+    print(f"| all | {seconds / layers:.2f} | {flop / layers / 1e9:.0f} | {flop / seconds / 1e9:.0f}, "
+          f"{100 * flop / seconds / max(report['flop_per_second']):.0f} % of what products of matrices reach "
+          f"({rates[0]:.0f} before, {rates[1]:.0f} after) |\n", flush=True)
 
 
 def main():
@@ -105,23 +122,28 @@ def main():
     shape = SHAPES[flags.shape]
     program = flags.build / "bench/quantization/quantize_steps"
     text_seconds = write_text(program, flags.work, shape)
-    print(f"{flags.shape}: writing 48 x {TOKENS} tokens of calibration text: {text_seconds / 60:.1f} min, extrapolated\n")
+    print(f"{flags.shape}: writing 48 x {TOKENS} tokens of calibration text: {text_seconds / 60:.1f} min, extrapolated\n",
+          flush=True)
+    model = flags.work / f"{flags.layers}-layers-quantized"
+    if not model.exists():
+        write_model(model, shape | {"vocab_size": SMALL_VOCABULARY}, flags.layers)
     for sequences in flags.sequences:
-        tokens = torch.randint(shape["vocab_size"], (sequences, TOKENS), generator=torch.Generator().manual_seed(2))
+        tokens = torch.randint(SMALL_VOCABULARY, (sequences, TOKENS), generator=torch.Generator().manual_seed(2))
         ids = flags.work / "random.ids"
         ids.write_text("".join(" ".join(map(str, row)) + "\n" for row in tokens.tolist()))
         for method in flags.methods:
             output = flags.work / "output"
-            report, _, memory = run(program, flags.work / f"{flags.layers}-layers", "--calibration", ids, "--output", output,
-                                    "--group-size", 128, *METHODS[method])
+            report, _, memory = run(program, model, "--calibration", ids, "--output", output, "--group-size", 128,
+                                    *METHODS[method])
             for path in output.iterdir():
                 path.unlink()
             output.rmdir()
             report = json.loads(report)
-            whole = report["seconds"] / flags.layers * shape["layers"]
+            stages = extrapolate(report, method, flags.layers, shape["layers"])
+            whole = sum(seconds for seconds, _ in stages.values())
             print(f"{flags.shape}, {method}, {sequences} x {TOKENS} tokens: {whole / 60:.1f} min for {shape['layers']} "
                   f"layers, {(whole + text_seconds) / 60:.1f} with the text; peak memory {memory / 2**30:.2f} GiB\n")
-            print_stages(report, flags.layers)
+            print_stages(stages, report, shape["layers"])
 
 
 if __name__ == "__main__":

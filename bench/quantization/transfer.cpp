@@ -47,7 +47,7 @@ std::vector<float> scales_between(const Matrix& original, const Matrix& scaled) 
 core::QuantizedTensor quantize_linear(const Matrix& weights, Matrix gram, const Setting& setting, int group_size,
                                       core::ThreadPool& pool) {
   regularize_gram(gram, setting.shrinkage, setting.damping);
-  const GroupedForm form(std::move(gram), group_size);
+  const GroupedForm form(std::move(gram), group_size, pool);
   const std::vector<Grid> grids = search_grids(weights, form, group_size, pool);
   if (!setting.compensate) return round_matrix(weights, group_size, grids, pool);
   const DampedFactor factor = factor_gram(form.gram, 1e-6f, pool);
@@ -95,8 +95,8 @@ class Comparison {
     std::vector<QuadraticForm> forms;
     for (const LayerStatistics& text : statistics) {
       grams.push_back(text.at(place).gram());
-      divide_gram(grams.back(), scales);
-      forms.emplace_back(grams.back(), 0, grams.back().rows);
+      divide_gram(grams.back(), scales, pool_);
+      forms.emplace_back(grams.back(), pool_);
     }
     const auto plain = round_matrix(linear.weights, group_size_, plain_grids(linear.weights, group_size_, pool_), pool_);
     sums_.resize(settings_.size(), std::vector<double>(statistics.size()));

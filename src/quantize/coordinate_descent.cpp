@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
+#include <vector>
 
 #include "core/dtype.h"
 #include "core/group_grid.h"
 #include "quantize/rounding.h"
+#include "quantize/tiles.h"
 
 namespace salient::quantize {
 
@@ -49,8 +52,9 @@ void move_codes(const Matrix& gram, int64_t first, int size, const Grid& grid, u
 /// One sweep over the group for a block of rows.
 class GroupSweep {
  public:
-  GroupSweep(const GroupedForm& form, int64_t rows, int group_size)
+  GroupSweep(const GroupedForm& form, std::span<const Tiles> inputs, int64_t rows, int group_size)
       : form_(form),
+        inputs_(inputs),
         size_(group_size),
         levels_(rows, group_size),
         products_(rows, group_size),
@@ -61,7 +65,8 @@ class GroupSweep {
     const int64_t rows = errors.rows;
     const int64_t groups = rounded.groups();
     const int64_t first = group * size_;
-    form_.whole.multiply(first, first + size_, errors.row(0), rows, errors.columns, gradients_.row(0));
+    inputs_[group].multiply(0, size_, errors.row(0), errors.columns, rows, /*accumulate=*/false, gradients_.row(0),
+                            size_);
     for (int64_t row = 0; row < rows; ++row) {
       const uint8_t* codes = &rounded.codes[(first_row + row) * errors.columns + first];
       const int zero = rounded.zeros[(first_row + row) * groups + group];
@@ -80,6 +85,7 @@ class GroupSweep {
 
  private:
   const GroupedForm& form_;
+  std::span<const Tiles> inputs_;  ///< the rows of H of each group
   int size_;
   Matrix levels_;
   Matrix products_;
@@ -91,13 +97,19 @@ class GroupSweep {
 
 void descend(const Matrix& target, const GroupedForm& form, int sweeps, core::QuantizedTensor& rounded,
              core::ThreadPool& pool) {
+  std::vector<Tiles> inputs;
+  for (int64_t group = 0; group < rounded.groups(); ++group) inputs.emplace_back(rounded.group_size, target.columns);
+  pool.each(rounded.groups(), [&](int64_t group) {
+    inputs[group].pack(form.gram.row(group * rounded.group_size), target.columns, 1, rounded.group_size,
+                       target.columns);
+  });
   pool.each((target.rows + kRowBlock - 1) / kRowBlock, [&](int64_t block) {
     const int64_t first = block * kRowBlock;
     const int64_t count = std::min(kRowBlock, target.rows - first);
     Matrix errors(count, target.columns);
     rounded.dequantize_rows(first, count, errors.row(0));
     for (int64_t i = 0; i < count * target.columns; ++i) errors.values[i] -= target.row(first)[i];
-    GroupSweep sweep(form, count, rounded.group_size);
+    GroupSweep sweep(form, inputs, count, rounded.group_size);
     for (int i = 0; i < sweeps; ++i) {
       for (int64_t group = 0; group < rounded.groups(); ++group) sweep.run(group, first, errors, rounded);
     }

@@ -2,8 +2,8 @@
 
 #include "core/quantized_tensor.h"
 #include "core/thread_pool.h"
-#include "quantize/gram.h"
 #include "quantize/matrix.h"
+#include "quantize/quadratic_form.h"
 
 namespace salient::quantize {
 

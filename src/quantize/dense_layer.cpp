@@ -48,10 +48,12 @@ void scale_behind_norm(model::Norm& norm, float offset, std::span<DenseLinear* c
   }
 }
 
-void divide_gram(Matrix& gram, std::span<const float> scales) {
-  for (int64_t i = 0; i < gram.rows; ++i) {
-    for (int64_t j = 0; j < gram.columns; ++j) gram.row(i)[j] /= scales[i] * scales[j];
-  }
+void divide_gram(Matrix& gram, std::span<const float> scales, core::ThreadPool& pool) {
+  pool.split(gram.rows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j = 0; j < gram.columns; ++j) gram.row(i)[j] /= scales[i] * scales[j];
+    }
+  });
 }
 
 }  // namespace salient::quantize

@@ -55,6 +55,6 @@ void scale_behind_linear(DenseLinear& before, DenseLinear& after, std::span<cons
 }
 
 /// The Gram matrix of inputs that were divided by `scales`.
-void divide_gram(Matrix& gram, std::span<const float> scales);
+void divide_gram(Matrix& gram, std::span<const float> scales, core::ThreadPool& pool);
 
 }  // namespace salient::quantize

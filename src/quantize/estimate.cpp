@@ -32,16 +32,17 @@ void add_search(const Place& place, int group_size, const Steps& steps, double l
   constexpr double kGridCandidates = 41;  // grid_search.cpp: 25 + 8 + 2 * 2 + 2 * 2
   const double product = layers * 2 * place.rows * place.width * place.width;
   const auto add = [&](Stage stage, double count) { flop[static_cast<size_t>(stage)] += count; };
-  add(Stage::kErrors, product);  // of plain rounding
-  if (steps.scale) add(Stage::kScales, product * candidates_of_search(place.rows, place.width));
-  if (steps.search_grids || steps.correction > 0) add(Stage::kErrors, product);
+  const double form = product / 2;  // of which symmetry leaves half
+  add(Stage::kErrors, form);        // of plain rounding
+  if (steps.scale) add(Stage::kScales, form * candidates_of_search(place.rows, place.width));
+  if (steps.search_grids || steps.correction > 0) add(Stage::kErrors, form);
   if (steps.search_grids) add(Stage::kGrids, layers * kGridCandidates * 2 * place.rows * place.width * group_size);
   if (steps.compensate || steps.correction > 0) {
     add(Stage::kCompensation, layers * place.width * place.width * place.width / 3);
   }
   if (steps.compensate) {
     add(Stage::kCompensation, product / 2);
-    add(Stage::kErrors, product * (steps.sweeps > 0 ? 2 : 1));
+    add(Stage::kErrors, form * (steps.sweeps > 0 ? 2 : 1));
     add(Stage::kDescent, product * steps.sweeps);
   }
   if (steps.correction > 0) add(Stage::kCorrection, 2 * product);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "kernels/kernels.h"
 
@@ -71,13 +70,19 @@ void GramAccumulator::add(const float* x, const float* unquantized, int64_t toke
 Matrix GramAccumulator::gram() const {
   Matrix gram(width_, width_);
   const float inverse = 1.0f / static_cast<float>(std::max<int64_t>(tokens_, 1));
-  for (int64_t i = 0; i < width_; ++i) {
-    for (int64_t j = 0; j <= i; ++j) {
-      const float value = sums_[i * width_ + j] * inverse;
-      gram.row(i)[j] = value;
-      gram.row(j)[i] = value;
+  const int64_t blocks = (width_ + kBlock - 1) / kBlock;
+  // Block by block, since what is above the diagonal is read down columns.
+  pool_.each(blocks, [&](int64_t block) {
+    const int64_t first = block * kBlock;
+    const int64_t end = std::min(first + kBlock, width_);
+    for (int64_t left = 0; left < width_; left += kBlock) {
+      for (int64_t i = first; i < end; ++i) {
+        for (int64_t j = left; j < std::min(left + kBlock, width_); ++j) {
+          gram.row(i)[j] = (j <= i ? sums_[i * width_ + j] : sums_[j * width_ + i]) * inverse;
+        }
+      }
     }
-  }
+  });
   return gram;
 }
 
@@ -95,24 +100,6 @@ std::vector<float> GramAccumulator::mean_magnitudes() const {
     means.push_back(static_cast<float>(sum / static_cast<double>(std::max<int64_t>(tokens_, 1))));
   }
   return means;
-}
-
-QuadraticForm::QuadraticForm(const Matrix& matrix, int64_t first, int64_t size) : size_(size), tiles_(size, size) {
-  tiles_.pack(matrix.row(first) + first, matrix.columns, 1, size, size);
-}
-
-void QuadraticForm::evaluate(const float* deltas, int64_t rows, int64_t stride, float* products, double* losses) const {
-  multiply(0, size_, deltas, rows, stride, products);
-  for (int64_t row = 0; row < rows; ++row) losses[row] = dot(deltas + row * stride, products + row * size_, size_);
-}
-
-void QuadraticForm::multiply(int64_t first, int64_t end, const float* deltas, int64_t rows, int64_t stride,
-                             float* products) const {
-  tiles_.multiply(first, end, deltas, stride, rows, /*accumulate=*/false, products, end - first);
-}
-
-GroupedForm::GroupedForm(Matrix gram_matrix, int group_size) : gram(std::move(gram_matrix)), whole(gram, 0, gram.rows) {
-  for (int64_t first = 0; first < gram.rows; first += group_size) groups.emplace_back(gram, first, group_size);
 }
 
 void regularize_gram(Matrix& gram, float shrinkage, float damping) {
@@ -142,25 +129,6 @@ double effective_rank(const Matrix& gram) {
     squares += 2 * row * inverse[i];
   }
   return inputs > 0 ? inputs * inputs / squares : 0;
-}
-
-double output_error(const Matrix& target, const core::QuantizedTensor& rounded, const QuadraticForm& form,
-                    core::ThreadPool& pool) {
-  constexpr int64_t kRowBlock = 96;
-  const int64_t blocks = (target.rows + kRowBlock - 1) / kRowBlock;
-  std::vector<double> block_losses(static_cast<size_t>(blocks));
-  pool.each(blocks, [&](int64_t block) {
-    const int64_t first = block * kRowBlock;
-    const int64_t count = std::min(kRowBlock, target.rows - first);
-    Matrix deltas(count, target.columns);
-    Matrix products(count, target.columns);
-    std::vector<double> losses(static_cast<size_t>(count));
-    rounded.dequantize_rows(first, count, deltas.values.data());
-    for (int64_t i = 0; i < count * target.columns; ++i) deltas.values[i] -= target.row(first)[i];
-    form.evaluate(deltas.values.data(), count, target.columns, products.values.data(), losses.data());
-    for (const double loss : losses) block_losses[block] += loss;
-  });
-  return std::accumulate(block_losses.begin(), block_losses.end(), 0.0);
 }
 
 }  // namespace salient::quantize

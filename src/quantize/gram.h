@@ -1,14 +1,11 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "core/buffer.h"
-#include "core/quantized_tensor.h"
 #include "core/thread_pool.h"
 #include "quantize/matrix.h"
-#include "quantize/tiles.h"
 
 namespace salient::quantize {
 
@@ -46,33 +43,6 @@ class GramAccumulator {
   core::Buffer<float> tiles_;             ///< X in tiles of 16 inputs
 };
 
-/// The quadratic form of a symmetric matrix, packed for fast evaluation on many vectors.
-class QuadraticForm {
- public:
-  /// Of the block of `matrix` that starts at (first, first) and has `size` rows and columns.
-  QuadraticForm(const Matrix& matrix, int64_t first, int64_t size);
-
-  /// losses[i] = d_i H d_i^T for rows d_i of [rows, size], `stride` numbers apart. `products`, [rows, size], becomes
-  /// the rows d_i H.
-  void evaluate(const float* deltas, int64_t rows, int64_t stride, float* products, double* losses) const;
-
-  /// Columns [first, end) of d_i H, both multiples of 16 or the size, into `products` [rows, end - first].
-  void multiply(int64_t first, int64_t end, const float* deltas, int64_t rows, int64_t stride, float* products) const;
-
- private:
-  int64_t size_;
-  Tiles tiles_;
-};
-
-/// A Gram matrix with its quadratic form, and those of the blocks that groups of inputs have on its diagonal.
-struct GroupedForm {
-  GroupedForm(Matrix gram_matrix, int group_size);
-
-  Matrix gram;
-  QuadraticForm whole;
-  std::vector<QuadraticForm> groups;
-};
-
 /// Makes a Gram matrix tell less of its own text and more of texts in general: takes `shrinkage` of every element off
 /// the diagonal, then adds `damping` of the mean of the diagonal to it.
 void regularize_gram(Matrix& gram, float shrinkage, float damping);
@@ -83,9 +53,5 @@ void regularize_gram(Matrix& gram, float shrinkage, float damping);
 /// inputs that are hundreds of times larger than others do not stand for all. From 1 to the number of inputs, and at
 /// most the number of tokens; 0 for a matrix of zeros.
 double effective_rank(const Matrix& gram);
-
-/// The squared error of a linear's outputs: the sum over rows d of `rounded` - `target` of d H d^T.
-double output_error(const Matrix& target, const core::QuantizedTensor& rounded, const QuadraticForm& form,
-                    core::ThreadPool& pool);
 
 }  // namespace salient::quantize

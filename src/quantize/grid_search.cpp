@@ -32,7 +32,7 @@ struct Row {
 /// The search in one group of a block of rows. All rows are tried together, each with a candidate of its own.
 class GroupSearch {
  public:
-  GroupSearch(const float* weights, int64_t stride, int64_t rows, int size, const QuadraticForm& form, Zero zero)
+  GroupSearch(const float* weights, int64_t stride, int64_t rows, int size, const GroupForm& form, Zero zero)
       : weights_(weights),
         stride_(stride),
         size_(size),
@@ -135,7 +135,7 @@ class GroupSearch {
   const float* weights_;
   int64_t stride_;
   int size_;
-  const QuadraticForm& form_;
+  const GroupForm& form_;
   Zero zero_;
   std::vector<Row> rows_;
   std::vector<Row> candidates_;

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "core/thread_pool.h"
-#include "quantize/gram.h"
 #include "quantize/matrix.h"
+#include "quantize/quadratic_form.h"
 #include "quantize/rounding.h"
 
 namespace salient::quantize {

@@ -35,9 +35,9 @@ struct Inputs {
         drift(statistics.drift()),
         magnitudes(statistics.mean_magnitudes()) {}
 
-  void divide(std::span<const float> scales) {
-    divide_gram(gram, scales);
-    divide_gram(drift, scales);
+  void divide(std::span<const float> scales, core::ThreadPool& pool) {
+    divide_gram(gram, scales, pool);
+    divide_gram(drift, scales, pool);
   }
 
   int64_t tokens;
@@ -125,21 +125,21 @@ void scale_layer(DenseLayer& layer, const Readers& readers, const model::Decoder
   if (spec.gated_mlp) down = search_place("mlp output", {&layer.down}, places.down);
 
   scale_behind_norm(layer.norms.attention, norm_offset, readers.attention, attention.scales);
-  places.attention.divide(attention.scales);
+  places.attention.divide(attention.scales, pool);
   if (output) {
     // Query head h reads the values of kv head h / heads_a_value.
     scale_behind_linear(layer.value, layer.output, output->scales, [&](int64_t i) {
       return i / spec.head_dim / heads_a_value * spec.head_dim + i % spec.head_dim;
     });
-    places.output.divide(output->scales);
+    places.output.divide(output->scales, pool);
   }
   if (mlp) {
     scale_behind_norm(layer.norms.mlp, norm_offset, readers.mlp, mlp->scales);
-    places.mlp.divide(mlp->scales);
+    places.mlp.divide(mlp->scales, pool);
   }
   if (down) {
     scale_behind_linear(layer.up, layer.down, down->scales, [](int64_t i) { return i; });
-    places.down.divide(down->scales);
+    places.down.divide(down->scales, pool);
   }
 }
 
@@ -171,7 +171,7 @@ class PlaceQuantizer {
         group_size_(group_size),
         times_(times),
         pool_(pool),
-        form_(regularized(std::move(inputs.gram), steps), group_size),
+        form_(regularized(std::move(inputs.gram), steps), group_size, pool),
         drift_(std::move(inputs.drift)) {
     if (!steps.compensate && steps.correction == 0) return;
     factor_ = times.time(Stage::kCompensation, [&] { return factor_gram(form_.gram, kLeastDamping, pool); });

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "core/math.h"
-#include "quantize/gram.h"
+#include "quantize/quadratic_form.h"
 #include "quantize/rounding.h"
 
 namespace salient::quantize {
@@ -112,11 +112,10 @@ double sampled_loss(const ScaleGroup& group, const QuadraticForm& form, std::spa
     const int64_t count = std::min(kRowBlock, std::ssize(rows) - first);
     std::vector<float> scaled(static_cast<size_t>(width));
     Matrix deltas(count, width);
-    Matrix scratch(count, width);
     std::vector<double> losses(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i)
       rounding_error(rows[first + i], scales, group_size, group.zero, scaled, deltas.row(i));
-    form.evaluate(deltas.values.data(), count, width, scratch.values.data(), losses.data());
+    form.evaluate(deltas.values.data(), count, width, losses.data());
     for (const double loss : losses) block_losses[block] += loss;
   });
   double total = 0;
@@ -136,7 +135,7 @@ double candidates_of_search(double rows, double width) {
 
 double rounding_loss(const ScaleGroup& group, std::span<const float> scales, int group_size, int64_t row_step,
                      core::ThreadPool& pool) {
-  return sampled_loss(group, QuadraticForm(*group.gram, 0, group.gram->rows), scales, group_size, row_step, pool);
+  return sampled_loss(group, QuadraticForm(*group.gram, pool), scales, group_size, row_step, pool);
 }
 
 std::vector<double> rounding_loss_by_input(const ScaleGroup& group, std::span<const float> scales, int group_size,
@@ -168,7 +167,7 @@ ScaleChoice search_scales(const ScaleGroup& group, int group_size, core::ThreadP
   for (const Matrix* weights : group.weights) rows += weights->rows;
   const int64_t row_step = row_step_of(static_cast<double>(rows), static_cast<double>(width));
   const int first_step = first_step_of(row_step);
-  const QuadraticForm form(*group.gram, 0, width);
+  const QuadraticForm form(*group.gram, pool);
 
   ScaleChoice identity;
   identity.scales.assign(static_cast<size_t>(width), 1.0f);

@@ -13,7 +13,7 @@ constexpr int64_t kWidth = 96;
 
 class CoordinateDescentTest : public testing::Test {
  protected:
-  CoordinateDescentTest() : form_(correlated_gram(), kGroupSize) {
+  CoordinateDescentTest() : form_(correlated_gram(), kGroupSize, pool_) {
     rounded_ = round_matrix(weights_, kGroupSize, plain_grids(weights_, kGroupSize, pool_), pool_);
   }
 
@@ -94,7 +94,7 @@ TEST_F(CoordinateDescentTest, LeavesWhatIsExactAndInputsThatAreNeverUsed) {
   descend(exact, form_, 2, rounded, pool_);
   EXPECT_EQ(rounded.codes, before.codes);
   EXPECT_EQ(rounded.scales, before.scales);
-  const GroupedForm unused(Matrix(kWidth, kWidth), kGroupSize);
+  const GroupedForm unused(Matrix(kWidth, kWidth), kGroupSize, pool_);
   const auto codes = rounded_.codes;
   descend(weights_, unused, 2, rounded_, pool_);
   EXPECT_EQ(rounded_.codes, codes);

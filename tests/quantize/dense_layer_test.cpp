@@ -129,7 +129,8 @@ TEST(DivideGram, GivesTheGramMatrixOfDividedInputs) {
   for (int64_t token = 0; token < x.rows; ++token) {
     for (int64_t i = 0; i < x.columns; ++i) x.row(token)[i] /= scales[i];
   }
-  divide_gram(gram, scales);
+  core::ThreadPool pool(2);
+  divide_gram(gram, scales, pool);
   const Matrix expected = gram_of(x);
   for (size_t i = 0; i < gram.values.size(); ++i) {
     EXPECT_NEAR(gram.values[i], expected.values[i], 1e-5 * (std::fabs(expected.values[i]) + 1e-3));

@@ -125,58 +125,6 @@ TEST(GramAccumulator, GivesTheSameBitsForAnyNumberOfThreads) {
   }
 }
 
-TEST(QuadraticForm, IsTheDoubleSumOverABlock) {
-  const Matrix gram = gram_of(random_matrix(150, 100, 6));
-  constexpr int64_t kStride = 110;
-  const Matrix deltas = random_matrix(5, kStride, 7);
-  struct Block {
-    int64_t first;
-    int64_t size;
-  };
-  for (const Block block : {Block{0, 100}, Block{32, 32}, Block{60, 40}, Block{3, 17}}) {
-    std::vector<float> scratch(5 * block.size);
-    std::vector<double> losses(5);
-    QuadraticForm(gram, block.first, block.size)
-        .evaluate(deltas.values.data(), 5, kStride, scratch.data(), losses.data());
-    for (int64_t row = 0; row < 5; ++row) {
-      const double expected = quadratic(gram, deltas.row(row), block.first, block.size);
-      EXPECT_NEAR(losses[row], expected, 1e-5 * expected) << block.size << " from " << block.first;
-    }
-  }
-}
-
-TEST(QuadraticForm, MultipliesWithSomeOfItsColumns) {
-  const Matrix gram = gram_of(random_matrix(150, 64, 6));
-  const Matrix deltas = random_matrix(5, 64, 7);
-  Matrix products(5, 32);
-  QuadraticForm(gram, 0, 64).multiply(32, 64, deltas.row(0), 5, 64, products.row(0));
-  for (int64_t row = 0; row < 5; ++row) {
-    for (int64_t j = 0; j < 32; ++j) {
-      EXPECT_NEAR(products.row(row)[j], dot(deltas.row(row), gram.row(32 + j), 64), 1e-5);
-    }
-  }
-}
-
-TEST(OutputError, IsTheSquaredErrorOfTheOutputs) {
-  const Matrix x = random_matrix(90, 64, 1);
-  const Matrix target = random_matrix(110, 64, 2);
-  core::ThreadPool pool(2);
-  const auto rounded = round_matrix(target, 32, plain_grids(target, 32, pool), pool);
-  Matrix values(110, 64);
-  rounded.dequantize_rows(0, 110, values.row(0));
-  double expected = 0;
-  for (int64_t t = 0; t < x.rows; ++t) {
-    for (int64_t row = 0; row < target.rows; ++row) {
-      double difference = 0;
-      for (int64_t i = 0; i < 64; ++i) difference += (double{values.row(row)[i]} - target.row(row)[i]) * x.row(t)[i];
-      expected += difference * difference / static_cast<double>(x.rows);
-    }
-  }
-  const GroupedForm form(gram_of(x), 32);
-  EXPECT_EQ(form.groups.size(), 2u);
-  EXPECT_NEAR(output_error(target, rounded, form.whole, pool), expected, 1e-4 * expected);
-}
-
 TEST(RegularizeGramTest, TakesFromWhatIsOffTheDiagonalAndAddsToWhatIsOnIt) {
   Matrix gram(2, 2);
   gram.values = {1, 2, 2, 7};

@@ -18,7 +18,7 @@ class GridSearchTest : public testing::Test {
   static constexpr int64_t kIdle = 50;
 
   /// Input 50 is nearly always 0.
-  GridSearchTest() : form_(gram(), kGroupSize) {}
+  GridSearchTest() : form_(gram(), kGroupSize, pool_) {}
 
   static Matrix gram() {
     Matrix x = random_matrix(300, kWidth, 1);
@@ -33,9 +33,9 @@ class GridSearchTest : public testing::Test {
     return quadratic(form_.gram, delta.data(), group * kGroupSize, kGroupSize);
   }
 
+  core::ThreadPool pool_{2};
   GroupedForm form_;
   Matrix weights_ = random_matrix(100, kWidth, 2);
-  core::ThreadPool pool_{2};
 };
 
 TEST_F(GridSearchTest, FindsGridsAsGoodAsTheBestSymmetricClippingAndBetterOnTheWhole) {
@@ -94,7 +94,7 @@ TEST_F(GridSearchTest, HoldsWeightsThatLieOnAGridExactly) {
 TEST_F(GridSearchTest, TakesGroupsOfZerosAndInputsThatAreNeverUsed) {
   const Matrix zeros(3, kWidth);
   for (const Grid& grid : search_grids(zeros, form_, kGroupSize, pool_)) EXPECT_GT(grid.scale, 0.0f);
-  const GroupedForm unused(Matrix(kWidth, kWidth), kGroupSize);
+  const GroupedForm unused(Matrix(kWidth, kWidth), kGroupSize, pool_);
   const auto grids = search_grids(weights_, unused, kGroupSize, pool_);
   const auto plain = plain_grids(weights_, kGroupSize, pool_);
   for (size_t i = 0; i < grids.size(); ++i) EXPECT_EQ(grids[i].scale, plain[i].scale);

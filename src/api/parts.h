@@ -38,6 +38,12 @@ class SharedRunner : public runner::Runner {
     const std::lock_guard lock(mutex_);
     return runner_.forward(runs);
   }
+  int64_t most_top_logits() const override { return runner_.most_top_logits(); }
+  std::vector<std::vector<runner::TokenLogit>> top_logits(std::span<const runner::TokenRun> runs,
+                                                          int64_t count) override {
+    const std::lock_guard lock(mutex_);
+    return runner_.top_logits(runs, count);
+  }
 
  private:
   runner::Runner& runner_;

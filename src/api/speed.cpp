@@ -134,7 +134,8 @@ Report v1::count_traffic(const ModelName& name, const SpeedOptions& options, con
     if (!report.counts.empty() && depth == 0) continue;
     const runner::VulkanTraffic traffic =
         runner::count_vulkan_traffic(decoder, pool, device::vulkan_options(*decoder, runner_options, adapter), depth);
-    report.counts.push_back({depth, traffic.dispatches, traffic.weights, traffic.read, traffic.written, traffic.cache});
+    report.counts.push_back(
+        {depth, traffic.dispatches, traffic.weights, traffic.read, traffic.written, traffic.cache, traffic.to_host});
   }
   return {api::to_text(evaluate::to_json(report)), evaluate::format_traffic(report)};
 }

@@ -52,6 +52,7 @@ class Meter {
   }
 
  private:
+  /// Where logits are wanted, they are those that a greedy choice needs.
   void run(int64_t count, runner::Wanted wanted, int64_t final_length) {
     if (stop_.stop_requested()) fail(ErrorKind::kCancelled, "interrupted while measuring");
     std::vector<int32_t> tokens(static_cast<size_t>(count));
@@ -60,7 +61,11 @@ class Meter {
           static_cast<int32_t>(core::random_bits(0, 0, drawn_++) % static_cast<uint64_t>(runner_.spec().vocab_size));
     }
     const runner::TokenRun run{tokens, &sequence_, wanted, final_length};
-    runner_.forward(std::span(&run, 1));
+    if (wanted == runner::Wanted::kLastLogits && runner_.most_top_logits() > 0) {
+      runner_.top_logits(std::span(&run, 1), 1);
+    } else {
+      runner_.forward(std::span(&run, 1));
+    }
   }
 
   ModelRunner& runner_;

@@ -48,10 +48,11 @@ std::string megabytes(int64_t bytes) {
 }
 
 std::vector<std::string> count_line(const TrafficCount& count) {
-  return {std::to_string(count.depth), std::to_string(count.dispatches),
-          megabytes(count.weights),    megabytes(count.read - count.weights),
-          megabytes(count.written),    fmt::format("{:.2f} %", 100 * count.excess()),
-          megabytes(count.cache),      megabytes(count.bytes())};
+  return {std::to_string(count.depth),  std::to_string(count.dispatches),
+          megabytes(count.weights),     megabytes(count.read - count.weights),
+          megabytes(count.written),     fmt::format("{:.2f} %", 100 * count.excess()),
+          megabytes(count.cache),       megabytes(count.bytes()),
+          std::to_string(count.to_host)};
 }
 
 std::string range(double low, double high) {
@@ -61,8 +62,8 @@ std::string range(double low, double high) {
 }  // namespace
 
 std::string format_traffic(const TrafficReport& report) {
-  std::vector<std::vector<std::string>> lines = {
-      {"depth", "dispatches", "MB weights", "MB read beside", "MB written", "excess", "MB keys, values", "MB in all"}};
+  std::vector<std::vector<std::string>> lines = {{"depth", "dispatches", "MB weights", "MB read beside", "MB written",
+                                                  "excess", "MB keys, values", "MB in all", "bytes to the host"}};
   for (const TrafficCount& count : report.counts) lines.push_back(count_line(count));
   std::string text = fmt::format("{} on {}: a token, from the commands recorded for it, which were not run\n\n{}",
                                  report.model, report.device, format_markdown(lines));
@@ -100,6 +101,7 @@ nlohmann::json to_json(const TrafficReport& report) {
                       {"written_bytes", count.written},
                       {"cache_bytes", count.cache},
                       {"bytes", count.bytes()},
+                      {"to_host_bytes", count.to_host},
                       {"excess", count.excess()}});
   }
   nlohmann::json estimates = nlohmann::json::array();

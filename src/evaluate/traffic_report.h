@@ -7,7 +7,7 @@
 
 namespace salient::evaluate {
 
-/// What decoding one token moves through a GPU's memory.
+/// What decoding one token greedily moves through a GPU's memory.
 struct TrafficCount {
   int64_t depth = 0;  ///< tokens before it
   int64_t dispatches = 0;
@@ -15,6 +15,7 @@ struct TrafficCount {
   int64_t read = 0;     ///< bytes, weights included, keys and values not
   int64_t written = 0;  ///< bytes
   int64_t cache = 0;    ///< bytes of keys and values read
+  int64_t to_host = 0;  ///< of the written: bytes that the host reads to choose the next token
 
   int64_t bytes() const { return read + written + cache; }
   /// Moved beside weights, keys and values, as a share of the weights.

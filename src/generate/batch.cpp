@@ -20,6 +20,12 @@ void compute_together(runner::Runner& runner, std::span<Generator> generators) {
     }
   }
   if (runs.empty()) return;
+  // All of them have the same options.
+  if (const int64_t top_count = waiting.front()->top_needed(); top_count > 0) {
+    auto rows = runner.top_logits(runs, top_count);
+    for (size_t i = 0; i < waiting.size(); ++i) waiting[i]->take_top_logits({std::move(rows[i])});
+    return;
+  }
   const std::vector<float> logits = runner.forward(runs);
   const int64_t size = runner.spec().vocab_size;
   auto row = logits.begin();

@@ -73,19 +73,46 @@ int32_t most_likely(std::span<const float> logits) {
   return found == logits.end() ? 0 : static_cast<int32_t>(found - logits.begin());
 }
 
+namespace {
+
+void check_largest(float logit, uint64_t position) {
+  if (std::isfinite(logit)) return;
+  core::fail(core::ErrorKind::kInvalidInput,
+             "the largest logit of position {} is {}, expected a finite number: the model's weights are damaged",
+             position, logit);
+}
+
+}  // namespace
+
 int32_t Sampler::choose(std::span<const float> logits, uint64_t stream, uint64_t position) {
   const int32_t best = most_likely(logits);
-  const float largest = logits[best];
-  if (!std::isfinite(largest)) {
-    core::fail(core::ErrorKind::kInvalidInput,
-               "the largest logit of position {} is {}, expected a finite number: the model's weights are damaged",
-               position, largest);
-  }
+  check_largest(logits[best], position);
   if (options_.temperature == 0) return best;
   const double random = core::random_uniform(options_.seed, stream, position);
   if (options_.top_k == 0 && options_.top_p == 1 && options_.min_p == 0) return choose_from_all(logits, best, random);
-  gather_candidates(logits, largest);
+  candidates_.clear();
+  if (top_needed(std::ssize(logits)) > 0) {
+    gather_top_k(logits);
+    filter_candidates(weigh_top_k());
+  } else {
+    filter_candidates(gather_likely(logits, logits[best]));
+  }
   return choose_from_candidates(random);
+}
+
+int64_t Sampler::top_needed(int64_t vocab_size) const {
+  if (options_.temperature == 0) return 1;
+  return options_.top_k < vocab_size ? options_.top_k : 0;
+}
+
+int32_t Sampler::choose(std::span<const runner::TokenLogit> top, uint64_t stream, uint64_t position) {
+  check_largest(top.empty() ? std::numeric_limits<float>::quiet_NaN() : top.front().logit, position);
+  if (options_.temperature == 0) return top.front().id;
+  const auto count = std::min(top.size(), static_cast<size_t>(options_.top_k));
+  candidates_.clear();
+  for (const auto& [id, logit] : top.first(count)) candidates_.push_back({id, logit});
+  filter_candidates(weigh_top_k());
+  return choose_from_candidates(core::random_uniform(options_.seed, stream, position));
 }
 
 /// The power of e that a token's probability is proportional to, at most 0. Dividing the difference stays finite or
@@ -129,8 +156,8 @@ bool Sampler::more_likely(const Candidate& a, const Candidate& b) {
   return a.exponent != b.exponent ? a.exponent > b.exponent : a.id < b.id;
 }
 
-/// Fills candidates_ with the top_k largest logits, the lowest ids among equals. A heap with the least likely of those
-/// kept at its root: few of a vocabulary are more likely than it once it is full.
+/// Fills candidates_ with the top_k largest logits in order, the lowest ids among equals. A heap with the least likely
+/// of those kept at its root: few of a vocabulary are more likely than it once it is full.
 void Sampler::gather_top_k(std::span<const float> logits) {
   const auto count = static_cast<size_t>(options_.top_k);
   for (size_t begin = 0; begin < logits.size(); begin += kLogitBlock) {
@@ -149,6 +176,18 @@ void Sampler::gather_top_k(std::span<const float> logits) {
       std::push_heap(candidates_.begin(), candidates_.end(), more_likely);
     }
   }
+  std::sort_heap(candidates_.begin(), candidates_.end(), more_likely);
+}
+
+/// Makes exponents of the logits of the top_k; returns the sum of their powers of e.
+double Sampler::weigh_top_k() {
+  const float largest = candidates_.front().exponent;
+  double total = 0;
+  for (Candidate& candidate : candidates_) {
+    candidate.exponent = exponent(candidate.exponent, largest);
+    total += core::exp(candidate.exponent);
+  }
+  return total;
 }
 
 /// Fills candidates_ with all tokens that top_p may keep, and returns the sum over all of the powers of e.
@@ -166,19 +205,8 @@ double Sampler::gather_likely(std::span<const float> logits, float largest) {
   return total;
 }
 
-/// Fills candidates_ with what top_k, top_p and min_p leave, most likely first.
-void Sampler::gather_candidates(std::span<const float> logits, float largest) {
-  candidates_.clear();
-  double total = 0;
-  if (options_.top_k > 0 && options_.top_k < std::ssize(logits)) {
-    gather_top_k(logits);
-    for (Candidate& candidate : candidates_) {
-      candidate.exponent = exponent(candidate.exponent, largest);
-      total += core::exp(candidate.exponent);
-    }
-  } else {
-    total = gather_likely(logits, largest);
-  }
+/// Leaves of candidates_, whose powers of e are `total` together, what top_p and min_p leave, most likely first.
+void Sampler::filter_candidates(double total) {
   // What min_p leaves out is the least likely, so it may go before the tokens are ordered and top_p counts its share.
   // The most likely has the exponent 0: the share of another is the power of e itself.
   if (options_.min_p > 0) {

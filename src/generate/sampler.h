@@ -4,6 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "runner/runner.h"
+
 namespace salient::generate {
 
 /// How the next token is chosen from the logits: what changes them (see `change_logits`), then temperature, top_k,
@@ -33,10 +35,15 @@ class Sampler {
   /// never chosen. Throws invalid_input when no logit is finite or one is infinite: the model's weights are damaged.
   int32_t choose(std::span<const float> logits, uint64_t stream, uint64_t position);
 
+  /// How many of the largest logits decide the choice from a row of `vocab_size`; 0: all do.
+  int64_t top_needed(int64_t vocab_size) const;
+  /// The same choice, from no fewer than these; `top` is a row of Runner::top_logits.
+  int32_t choose(std::span<const runner::TokenLogit> top, uint64_t stream, uint64_t position);
+
  private:
   struct Candidate {
     int32_t id;
-    float exponent;  ///< of e, what its probability is proportional to; until the top_k are found, its logit
+    float exponent;  ///< of e, what its probability is proportional to; of the top_k at first its logit
   };
   static bool more_likely(const Candidate& a, const Candidate& b);
   float exponent(float logit, float largest) const;
@@ -45,7 +52,8 @@ class Sampler {
   int32_t choose_from_candidates(double random) const;
   void gather_top_k(std::span<const float> logits);
   double gather_likely(std::span<const float> logits, float largest);
-  void gather_candidates(std::span<const float> logits, float largest);
+  double weigh_top_k();
+  void filter_candidates(double total);
   void keep_top_p(double total);
 
   static constexpr size_t kSumBlock = 1024;

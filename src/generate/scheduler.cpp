@@ -276,6 +276,19 @@ void Scheduler::preempt(Text& text) {
   ++totals_.preemptions;
 }
 
+/// How many of each row's largest logits decide all choices of a step; 0: the runner has to give all logits.
+int64_t Scheduler::top_needed(std::span<const Run> runs, std::span<const runner::TokenRun> token_runs) const {
+  int64_t most = 0;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (token_runs[i].wanted == runner::Wanted::kNothing) continue;
+    const bool is_reported = token_runs[i].wanted == runner::Wanted::kAllLogits || runs[i].text->request.logprobs;
+    const int64_t needed = is_reported ? 0 : runs[i].text->chooser.top_needed(runner_);
+    if (needed == 0) return 0;
+    most = std::max(most, needed);
+  }
+  return most;
+}
+
 /// Takes texts on by their runs: all of embeddings, or none.
 void Scheduler::compute(std::span<const Run> runs, bool for_embeddings) {
   if (runs.empty()) return;
@@ -294,23 +307,30 @@ void Scheduler::compute(std::span<const Run> runs, bool for_embeddings) {
                           std::ssize(text.tokens)});
   }
   const auto start = Clock::now();
+  const int64_t top_count = for_embeddings ? 0 : top_needed(runs, token_runs);
   std::vector<float> all_rows;
+  std::vector<std::vector<runner::TokenLogit>> top_rows;
   try {
-    all_rows = for_embeddings ? runner_.hidden_states(token_runs) : runner_.forward(token_runs);
+    if (top_count > 0) {
+      top_rows = runner_.top_logits(token_runs, top_count);
+    } else {
+      all_rows = for_embeddings ? runner_.hidden_states(token_runs) : runner_.forward(token_runs);
+    }
   } catch (...) {
     for (const Run& run : runs) fail(*run.text, std::current_exception());
     return;
   }
   budget_.count(prompt_tokens, replies, seconds_between(start, Clock::now()));
   const int64_t row_size = for_embeddings ? runner_.spec().hidden_size : runner_.spec().vocab_size;
-  std::vector<std::span<const float>> rows;
+  std::vector<Rows> rows;
   std::span<const float> rest(all_rows);
+  auto top_row = top_rows.begin();
   for (size_t i = 0; i < runs.size(); ++i) {
     const int64_t count = token_runs[i].wanted == runner::Wanted::kAllLogits    ? runs[i].tokens
                           : token_runs[i].wanted == runner::Wanted::kLastLogits ? 1
                                                                                 : 0;
-    const auto size = static_cast<size_t>(count * row_size);
-    rows.push_back(rest.first(size));
+    const auto size = static_cast<size_t>(top_count > 0 ? 0 : count * row_size);
+    rows.push_back({rest.first(size), top_count > 0 && count > 0 ? &*top_row++ : nullptr});
     rest = rest.subspan(size);
   }
   // Choosing from a large vocabulary takes as long as a good part of a small model.
@@ -319,11 +339,11 @@ void Scheduler::compute(std::span<const Run> runs, bool for_embeddings) {
 }
 
 /// Takes in what a run gave back; touches nothing but its text, so that texts can do it side by side.
-void Scheduler::read_rows(const Run& run, std::span<const float> rows) const {
+void Scheduler::read_rows(const Run& run, const Rows& rows) const {
   Text& text = *run.text;
   try {
     if (text.request.wants_embedding) {
-      read_hidden_states(text, text.sequence.length() - run.tokens, rows);
+      read_hidden_states(text, text.sequence.length() - run.tokens, rows.all);
     } else {
       read_logits(run, rows);
     }
@@ -348,14 +368,19 @@ void Scheduler::read_hidden_states(Text& text, int64_t first, std::span<const fl
 }
 
 /// Chooses the next token of a text, and reports logprobs.
-void Scheduler::read_logits(const Run& run, std::span<const float> logits) const {
+void Scheduler::read_logits(const Run& run, const Rows& rows) const {
   Text& text = *run.text;
   const auto vocab_size = static_cast<size_t>(runner_.spec().vocab_size);
   const int64_t first = text.sequence.length() - run.tokens;
-  if (text.request.prompt_logprobs && first < text.prompt_size()) read_prompt_logprobs(text, first, logits);
+  if (text.request.prompt_logprobs && first < text.prompt_size()) read_prompt_logprobs(text, first, rows.all);
   if (text.missing() > 0 || text.request.max_tokens == 0) return;
-  const std::span<const float> last = logits.last(vocab_size);
-  text.chosen = text.chooser.choose(last, {text.tokens, text.prompt_size()});
+  const TextSoFar so_far{text.tokens, text.prompt_size()};
+  if (rows.top) {
+    text.chosen = text.chooser.choose(*rows.top, so_far);
+    return;
+  }
+  const std::span<const float> last = rows.all.last(vocab_size);
+  text.chosen = text.chooser.choose(last, so_far);
   if (text.request.mask && !text.chooser.ends_reply(text.chosen)) text.request.mask->accept(text.chosen);
   if (text.request.logprobs) text.chosen_logprobs = log_probabilities(last, text.chosen, *text.request.logprobs);
 }

@@ -113,6 +113,11 @@ class Scheduler {
     Text* text;
     int64_t tokens;
   };
+  /// What a run gave back: rows of all logits or of hidden states, or of one row the largest logits.
+  struct Rows {
+    std::span<const float> all;
+    const std::vector<runner::TokenLogit>* top = nullptr;
+  };
 
   void drop_cancelled();
   void admit();
@@ -128,9 +133,10 @@ class Scheduler {
   bool evict();
   void preempt(Text& text);
   void compute(std::span<const Run> runs, bool for_embeddings);
-  void read_rows(const Run& run, std::span<const float> rows) const;
+  int64_t top_needed(std::span<const Run> runs, std::span<const runner::TokenRun> token_runs) const;
+  void read_rows(const Run& run, const Rows& rows) const;
   void read_hidden_states(Text& text, int64_t first, std::span<const float> rows) const;
-  void read_logits(const Run& run, std::span<const float> logits) const;
+  void read_logits(const Run& run, const Rows& rows) const;
   void read_prompt_logprobs(Text& text, int64_t first, std::span<const float> logits) const;
   void go_on(Text& text);
   void take_token(Text& text, int32_t id);

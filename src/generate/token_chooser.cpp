@@ -37,4 +37,14 @@ int32_t TokenChooser::choose(std::span<const float> row, const TextSoFar& text) 
   return sampler_.choose(allowed_logits(row, text), rules_.stream, text.tokens.size());
 }
 
+int64_t TokenChooser::top_needed(const runner::Runner& runner) const {
+  if (changes_logits(rules_.sampling, rules_.logit_bias) || rules_.min_length > 0 || rules_.mask) return 0;
+  const int64_t needed = sampler_.top_needed(runner.spec().vocab_size);
+  return needed <= runner.most_top_logits() ? needed : 0;
+}
+
+int32_t TokenChooser::choose(std::span<const runner::TokenLogit> top, const TextSoFar& text) {
+  return sampler_.choose(top, rules_.stream, text.tokens.size());
+}
+
 }  // namespace salient::generate

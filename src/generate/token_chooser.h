@@ -8,6 +8,7 @@
 #include "generate/logit_changes.h"
 #include "generate/sampler.h"
 #include "generate/token_mask.h"
+#include "runner/runner.h"
 
 namespace salient::generate {
 
@@ -30,6 +31,12 @@ class TokenChooser {
   /// `row` are the logits for the token behind `text`. Throws invalid_input as Sampler::choose does, and when the rules
   /// forbid every token.
   int32_t choose(std::span<const float> row, const TextSoFar& text);
+
+  /// How many of the largest logits decide which token comes next, where `runner` can find them; 0: all are needed.
+  int64_t top_needed(const runner::Runner& runner) const;
+  /// The same choice, from no fewer than these; `top` is a row of Runner::top_logits.
+  int32_t choose(std::span<const runner::TokenLogit> top, const TextSoFar& text);
+
   bool ends_reply(int32_t id) const;
   const std::vector<int32_t>& ends() const { return rules_.ends; }
 

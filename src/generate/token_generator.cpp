@@ -92,6 +92,7 @@ bool TokenGenerator::prefill(const std::stop_token& stop) {
     rows_ = runner_.forward(std::span(&run, 1));
     computed_ += count;
   }
+  top_rows_.clear();
   row_ = 0;
   has_logits_ = true;
   return true;
@@ -153,23 +154,43 @@ std::optional<runner::TokenRun> TokenGenerator::prepare() {
 
 void TokenGenerator::take_logits(std::vector<float> rows) {
   rows_ = std::move(rows);
+  top_rows_.clear();
+  start_rows();
+}
+
+void TokenGenerator::take_top_logits(std::vector<std::vector<runner::TokenLogit>> rows) {
+  top_rows_ = std::move(rows);
+  start_rows();
+}
+
+void TokenGenerator::start_rows() {
   row_ = 0;
   computed_ = std::ssize(tokens_);
   drafted_tokens_ += std::ssize(draft_);
   has_logits_ = true;
 }
 
-void TokenGenerator::ensure_logits() {
+int64_t TokenGenerator::top_needed() const {
+  return options_.top_log_probabilities < 0 ? chooser_.top_needed(runner_) : 0;
+}
+
+/// With all logits (0) or so many of the largest, unless either are there.
+void TokenGenerator::ensure_logits(int64_t top_count) {
   const auto run = prepare();
   if (!run) return;
+  const std::span runs(&*run, 1);
   const auto start = Clock::now();
-  std::vector<float> rows = runner_.forward(std::span(&*run, 1));
+  if (top_count > 0) {
+    take_top_logits(runner_.top_logits(runs, top_count));
+  } else {
+    take_logits(runner_.forward(runs));
+  }
   draft_length_.count_forward(std::ssize(run->tokens), std::chrono::duration<double>(Clock::now() - start).count());
-  take_logits(std::move(rows));
 }
 
 std::span<const float> TokenGenerator::logits() {
-  ensure_logits();
+  if (!top_rows_.empty()) has_logits_ = false;
+  ensure_logits(0);
   const auto size = static_cast<size_t>(runner_.spec().vocab_size);
   return std::span(rows_).subspan(row_ * size, size);
 }
@@ -179,8 +200,9 @@ void TokenGenerator::set_logits(std::span<const float> logits) {
     core::fail(core::ErrorKind::kInvalidInput, "{} logits were given, expected {}, one for each token", logits.size(),
                runner_.spec().vocab_size);
   }
-  ensure_logits();
+  ensure_logits(0);
   rows_.assign(logits.begin(), logits.end());
+  top_rows_.clear();
   row_ = 0;
   draft_.clear();
 }
@@ -189,10 +211,11 @@ ChosenToken TokenGenerator::next() {
   if (finish_ == FinishReason::kLength) {
     core::fail(core::ErrorKind::kInvalidInput, "the text has {} tokens, the most it may have", tokens_.size());
   }
-  const std::span<const float> row = logits();
-  ChosenToken chosen{chooser_.choose(row, {tokens_, prompt_tokens_}), {}};
+  ensure_logits(top_needed());
+  const TextSoFar text{tokens_, prompt_tokens_};
+  ChosenToken chosen{top_rows_.empty() ? chooser_.choose(logits(), text) : chooser_.choose(top_rows_[row_], text), {}};
   if (options_.top_log_probabilities >= 0) {
-    chosen.log_probabilities = log_probabilities(row, chosen.id, options_.top_log_probabilities);
+    chosen.log_probabilities = log_probabilities(logits(), chosen.id, options_.top_log_probabilities);
   }
   if (chooser_.ends_reply(chosen.id)) {
     finish_ = FinishReason::kStop;

@@ -75,15 +75,19 @@ class TokenGenerator {
   /// Forgets all but the first `length` tokens. Throws invalid_input when there are fewer.
   void rewind(int64_t length);
 
-  /// The logits for the next token, [vocab_size]; valid until the next call.
+  /// The logits for the next token, [vocab_size]; valid until the next call. Where only the largest are here, the last
+  /// token is computed again.
   std::span<const float> logits();
   /// Makes the next token be chosen from these instead. Throws invalid_input when they are not vocab_size many.
   void set_logits(std::span<const float> logits);
 
   /// The next forward pass, when the next token needs one: for several generators in one batch. `take_logits` must
-  /// follow with its logits (all of the run's tokens).
+  /// follow with its logits (all of the run's tokens), or `take_top_logits` with at least `top_needed` of each row.
   std::optional<runner::TokenRun> prepare();
   void take_logits(std::vector<float> rows);
+  void take_top_logits(std::vector<std::vector<runner::TokenLogit>> rows);
+  /// How many of the largest logits the next token needs, where the runner can find them; 0: all.
+  int64_t top_needed() const;
 
   const std::vector<int32_t>& tokens() const { return tokens_; }
   /// How many of them went through the model.
@@ -101,7 +105,8 @@ class TokenGenerator {
  private:
   void check_room(std::span<const int32_t> tokens) const;
   bool prefill(const std::stop_token& stop);
-  void ensure_logits();
+  void ensure_logits(int64_t top_count);
+  void start_rows();
   void start_guessing();
   void learn_from(int32_t id);
   int64_t room_for_draft() const;
@@ -116,11 +121,12 @@ class TokenGenerator {
   int64_t prompt_tokens_ = 0;
   int64_t limit_ = 0;  ///< of tokens_, before this reply must end
   std::optional<FinishReason> finish_;
-  std::vector<float> rows_;     ///< logits of the last forward pass
-  size_t row_ = 0;              ///< the one for the next token, when there is one
-  bool has_logits_ = false;     ///< whether there is
-  std::vector<int32_t> draft_;  ///< behind the last token that was computed
-  std::vector<int32_t> run_;    ///< tokens of the forward pass in work
+  std::vector<float> rows_;                                ///< logits of the last forward pass
+  std::vector<std::vector<runner::TokenLogit>> top_rows_;  ///< the largest of each row, where that is all there is
+  size_t row_ = 0;                                         ///< the one for the next token, when there is one
+  bool has_logits_ = false;                                ///< whether there is
+  std::vector<int32_t> draft_;                             ///< behind the last token that was computed
+  std::vector<int32_t> run_;                               ///< tokens of the forward pass in work
   PromptLookup lookup_;
   int64_t looked_up_ = 0;  ///< of tokens_, in lookup_
   DraftLength draft_length_;

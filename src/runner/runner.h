@@ -22,6 +22,12 @@ struct TokenRun {
   int64_t final_length = 0;
 };
 
+/// A token and its logit.
+struct TokenLogit {
+  int32_t id;
+  float logit;
+};
+
 /// Tokens to logits, on some device.
 class Runner {
  public:
@@ -36,7 +42,15 @@ class Runner {
   /// sequences keep their old length.
   virtual std::vector<float> forward(std::span<const TokenRun> runs) = 0;
 
-  /// The same, but returns what wanted logits are computed from: hidden states behind the final norm, rows of
+  /// How many of a row's largest logits `top_logits` gives at most; 0: it gives none.
+  virtual int64_t most_top_logits() const { return 0; }
+
+  /// As `forward`, but of each wanted row only the `count` largest logits (1 to most_top_logits()), found on the
+  /// device: largest first, the lowest id among equals, the numbers that `forward` gives. What is no number is left
+  /// out, so a row may have fewer. Runners that do not override it throw unsupported.
+  virtual std::vector<std::vector<TokenLogit>> top_logits(std::span<const TokenRun> runs, int64_t count);
+
+  /// As `forward`, but returns what wanted logits are computed from: hidden states behind the final norm, rows of
   /// hidden_size. Runners that do not override it throw unsupported.
   virtual std::vector<float> hidden_states(std::span<const TokenRun> runs);
 };

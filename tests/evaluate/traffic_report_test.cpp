@@ -9,13 +9,14 @@ namespace {
 
 /// 2 GB of weights; a hundredth of that is read beside them and as much written.
 TrafficReport made_up_report() {
-  return {"model", "device", {{0, 419, 2'000'000'000, 2'020'000'000, 20'000'000, 8'000'000}}};
+  return {"model", "device", {{0, 419, 2'000'000'000, 2'020'000'000, 20'000'000, 8'000'000, 128}}};
 }
 
 TEST(TrafficReport, SaysHowMuchIsMovedBesideTheWeights) {
   const nlohmann::json json = to_json(made_up_report());
   EXPECT_EQ(json["counts"][0]["bytes"], 2'048'000'000);
   EXPECT_DOUBLE_EQ(json["counts"][0]["excess"], 0.02);
+  EXPECT_EQ(json["counts"][0]["to_host_bytes"], 128);
   for (const auto& estimate : json["estimates"]) {
     const double published = estimate["published_gigabytes_per_second"];
     const double at_most = estimate["estimated_tokens_per_second"][1];
@@ -25,7 +26,7 @@ TEST(TrafficReport, SaysHowMuchIsMovedBesideTheWeights) {
 
 TEST(TrafficReport, CallsEstimatesSo) {
   const std::string text = format_traffic(made_up_report());
-  for (const char* part : {"which were not run", "| 0     | 419        | 2000.0     | 20.0", "2.00 %",
+  for (const char* part : {"which were not run", "| 0     | 419        | 2000.0     | 20.0", "2.00 %", "| 128 ",
                            "estimates, not measurements", "published", "is assumed"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " is not in\n" << text;
   }

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "tests/support/top_logits.h"
 
 namespace salient::generate {
 namespace {
@@ -174,6 +175,43 @@ TEST(Sampler, WhatIsImpossibleOrNotANumberIsNeverChosen) {
   }
 }
 
+TEST(Sampler, TheLargestLogitsDecideAsAllDo) {
+  std::vector<std::vector<float>> rows(4);
+  for (uint64_t i = 0; i < 3000; ++i) {
+    rows[0].push_back(static_cast<float>(i * 2654435761u % 601) / 100);
+    rows[1].push_back(i % 500 == 3 ? 2.0f : -kInfinity);
+    rows[2].push_back(i % 1000 == 7 ? -1.0f : kNan);
+    rows[3].push_back(i % 2 == 0 ? -0.0f : 0.0f);
+  }
+  for (const float temperature : {0.0f, 1e-42f, 0.7f, 5.0f}) {
+    for (const int64_t top_k : {1, 2, 33, 128}) {
+      for (const float top_p : {1.0f, 0.8f}) {
+        for (const float min_p : {0.0f, 0.1f}) {
+          Sampler sampler({.temperature = temperature, .top_k = top_k, .top_p = top_p, .min_p = min_p, .seed = 9});
+          const int64_t needed = sampler.top_needed(3000);
+          EXPECT_EQ(needed, temperature == 0 ? 1 : top_k);
+          for (const auto& row : rows) {
+            const auto enough = tests::top_logits_of(row, needed);
+            const auto more = tests::top_logits_of(row, needed + 20);
+            for (uint64_t position = 0; position < 50; ++position) {
+              const int32_t chosen = sampler.choose(row, 2, position);
+              ASSERT_EQ(sampler.choose(enough, 2, position), chosen);
+              ASSERT_EQ(sampler.choose(more, 2, position), chosen);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Sampler, AllLogitsAreNeededWithoutATopK) {
+  EXPECT_EQ(Sampler({.top_k = 0}).top_needed(300), 0);
+  EXPECT_EQ(Sampler({.top_k = 300}).top_needed(300), 0);
+  EXPECT_EQ(Sampler({.top_k = 299}).top_needed(300), 299);
+  EXPECT_EQ(Sampler({.temperature = 0, .top_k = 0}).top_needed(300), 1);
+}
+
 TEST(Sampler, TheSmallestTemperatureTakesTheMostLikely) {
   const std::vector<float> logits = {1.0f, 1.001f, -3.0f, kNan};
   for (const float top_p : {1.0f, 0.9f}) {
@@ -187,6 +225,7 @@ TEST(Sampler, RefusesLogitsOfADamagedModel) {
     for (const float temperature : {0.0f, 1.0f}) {
       Sampler sampler({.temperature = temperature});
       EXPECT_THROW(sampler.choose(logits, 0, 5), core::Error);
+      EXPECT_THROW(sampler.choose(tests::top_logits_of(logits, 1), 0, 5), core::Error);
     }
   }
 }

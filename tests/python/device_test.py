@@ -147,7 +147,9 @@ class DeviceTest(program.ProgramTest):
         self.assertEqual(first["cache_bytes"], layers * 2 * kv * 2)
         self.assertEqual(deep["cache_bytes"], 101 * first["cache_bytes"])
         self.assertEqual(deep["dispatches"], first["dispatches"])
-        # At least logits, which are read back, and hidden states; not much more for so small a model.
+        # A greedy choice: one token and its logit.
+        self.assertEqual(first["to_host_bytes"], 8)
+        # At least logits and hidden states; not much more for so small a model.
         self.assertGreater(first["written_bytes"], 4 * (257 + 2 * layers * hidden))
         self.assertEqual(first["bytes"], first["read_bytes"] + first["written_bytes"] + first["cache_bytes"])
         moved = first["read_bytes"] + first["written_bytes"] - first["weight_bytes"]
@@ -158,6 +160,22 @@ class DeviceTest(program.ProgramTest):
         text = self.run_well("bench", self.model, "--device", "gpu:0", "--count", "--depth", "100").stdout
         self.assertIn("estimates, not measurements", text)
         self.expect_sentence(program.run("bench", self.model, "--count"), 'device is "cpu"', "gpu:0")
+
+    def test_tokens_are_those_that_all_logits_give(self):
+        """With log-probabilities all logits come to the host; without, those that the choice depends on."""
+        with served.Server(self.model, "--device", "gpu:0", "--threads", "1") as server:
+            def write(**fields):
+                request = {"prompt": [TEXT[:50], TEXT[:90]], "max_tokens": 16, **fields}
+                return [choice["text"] for choice in server.ask("/v1/completions", request)["choices"]]
+
+            texts = set()
+            for seed in range(3):
+                for fields in ({"temperature": 0}, {"temperature": 1.2, "top_k": 40, "top_p": 1, "min_p": 0.01},
+                               {"temperature": 2, "top_k": 128, "top_p": 0.9}):
+                    chosen = write(seed=seed, **fields)
+                    self.assertEqual(chosen, write(seed=seed, logprobs=0, **fields), (seed, fields))
+                    texts.update(chosen)
+            self.assertEqual(len(texts), 2 + 2 * 3 * 2)
 
     def test_the_server_runs_on_it(self):
         def ask(server, text, **fields):

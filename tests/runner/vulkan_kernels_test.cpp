@@ -1,12 +1,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <random>
 
 #include "kernels/kernels.h"
 #include "runner/vulkan/vulkan_layer.h"
+#include "runner/vulkan/vulkan_top_logits.h"
 #include "tests/support/tiny_quantized.h"
+#include "tests/support/top_logits.h"
 #include "tests/support/vulkan_adapter.h"
 
 namespace salient::runner {
@@ -369,6 +372,44 @@ TEST_P(VulkanKernels, AttentionIsTheReference) {
     // Keys and values are fp16: 2^-11 of each, and of scores of up to 20.
     EXPECT_LE(largest, 0.02) << "head_dim " << test.head_dim << ", " << test.keys << " keys, " << test.tokens
                              << " tokens";
+  }
+}
+
+/// Rows of logits with many equals: of numbers, of all that may stand between them, and of less and less.
+std::vector<float> awkward_logits(int64_t size) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::vector<std::vector<float>> others = {
+      {}, {kInfinity, -0.0f, 0.0f, -1e-40f, 1e-40f, -kInfinity, NAN, -NAN}, {-0.0f, 0.0f}, {-kInfinity, NAN}, {NAN}};
+  std::mt19937 engine(static_cast<uint32_t>(size));
+  std::vector<float> logits;
+  for (size_t row = 0; row < others.size(); ++row) {
+    for (int64_t i = 0; i < size; ++i) {
+      const bool is_number = row == 0 || (row == 1 && engine() % 2 == 0);
+      logits.push_back(is_number ? static_cast<float>(engine() % 1400) / 64 - 11
+                                 : others[row][engine() % others[row].size()]);
+    }
+  }
+  return logits;
+}
+
+TEST_P(VulkanKernels, TheLargestLogitsAreTheReferences) {
+  constexpr int64_t kRows = 5;
+  for (const int64_t size : {1, 100, 2048, 2049, 70001}) {
+    const VulkanTopLogits top(*device_, kRows, size);
+    const auto logits = awkward_logits(size);
+    const DeviceSlice input = upload(logits);
+    for (const int64_t count : {1, 3, 40, 128}) {
+      const int64_t places = VulkanTopLogits::places(count);
+      commands_->begin();
+      const auto result = run_and_read(top.record(*commands_, input, kRows, size, places));
+      ASSERT_EQ(std::ssize(result), 2 * kRows * places);
+      const auto* first = reinterpret_cast<const TokenLogit*>(result.data());
+      for (int64_t row = 0; row < kRows; ++row) {
+        const auto expected = tests::top_logits_of(std::span(logits).subspan(row * size, size), count);
+        ASSERT_EQ(tests::pairs_of(VulkanTopLogits::read(first + row * places, count)), tests::pairs_of(expected))
+            << count << " of " << size << ", row " << row;
+      }
+    }
   }
 }
 

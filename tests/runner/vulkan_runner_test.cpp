@@ -14,6 +14,7 @@
 #include "tests/support/log_probabilities.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tiny_quantized.h"
+#include "tests/support/top_logits.h"
 #include "tests/support/vulkan_adapter.h"
 
 namespace salient::runner {
@@ -96,6 +97,12 @@ TEST_P(VulkanFamilies, LogProbabilitiesAreTheCpus) {
     largest = std::max(largest, difference);
   }
   RecordProperty("largest", std::to_string(largest));
+}
+
+// Caps make equals of logits that differ, on the host: all of them have to come back.
+TEST_P(VulkanFamilies, TheLargestLogitsAreFoundWhereTheHostDoesNotChangeThem) {
+  const VulkanRunner runner(decoder_, pool_);
+  EXPECT_EQ(runner.most_top_logits(), std::string(GetParam().name) == "gemma2" ? 0 : 128);
 }
 
 TEST_P(VulkanFamilies, GreedyTokensAreTheReferences) {
@@ -273,25 +280,60 @@ TEST_F(VulkanRunnerTest, WhatCannotBeDoneIsSaid) {
   tests::expect_error(ErrorKind::kUnsupported, {"60 inputs", "multiples of 8"}, [&] { make_runner(); });
 }
 
+// More rows than the head computes at once, of several sequences; and again, from what was recorded.
+TEST_F(VulkanRunnerTest, TheLargestLogitsAreThoseOfAll) {
+  const std::span tokens(tokens_);
+  for (const VulkanFeatures features : {VulkanFeatures{true, true}, VulkanFeatures{false, false}}) {
+    VulkanRunner runner = make_runner({.features = features, .activations = Activations::kFp32});
+    EXPECT_EQ(runner.most_top_logits(), 128);
+    const auto run = [&](auto&& forward) {
+      Sequence first = runner.new_sequence();
+      Sequence second = runner.new_sequence();
+      Sequence third = runner.new_sequence();
+      const TokenRun runs[] = {{tokens.first(70), &first, Wanted::kAllLogits},
+                               {tokens.first(9), &second, Wanted::kNothing},
+                               {tokens.first(90), &third, Wanted::kLastLogits}};
+      return forward(runs);
+    };
+    const auto logits = run([&](std::span<const TokenRun> runs) { return runner.forward(runs); });
+    for (const int64_t count : {1, 40, 40, 128}) {
+      const auto top = run([&](std::span<const TokenRun> runs) { return runner.top_logits(runs, count); });
+      ASSERT_EQ(top.size(), 71u);
+      for (size_t row = 0; row < top.size(); ++row) {
+        const auto expected = tests::top_logits_of(std::span(logits).subspan(row * kVocab, kVocab), count);
+        ASSERT_EQ(tests::pairs_of(top[row]), tests::pairs_of(expected)) << "row " << row << ", " << count;
+      }
+    }
+    Sequence sequence = runner.new_sequence();
+    const TokenRun nothing[] = {{tokens.first(3), &sequence, Wanted::kNothing}};
+    EXPECT_TRUE(runner.top_logits(nothing, 1).empty());
+    for (const int64_t count : {0, 129}) {
+      tests::expect_error(core::ErrorKind::kInvalidInput, {"expected 1 to 128"},
+                          [&] { runner.top_logits(nothing, count); });
+    }
+  }
+}
+
 // What is counted is what runs: the same dispatches, and at least every byte of the weights.
 TEST_F(VulkanRunnerTest, WhatATokenMovesIsCountedFromItsCommands) {
   VulkanRunner runner = make_runner();
   Sequence sequence = runner.new_sequence();
   const TokenRun run[] = {{std::span(tokens_).first(1), &sequence}};
-  runner.forward(run);
+  runner.top_logits(run, 1);
   const VulkanTraffic first = count_vulkan_traffic(decoder_, pool_, {.activations = Activations::kFp32}, 0);
   EXPECT_EQ(first.dispatches, runner.dispatches());
   EXPECT_EQ(first.weights, runner.bytes_per_token());
   EXPECT_EQ(first.cache, runner.kv_bytes_per_token());
   const model::DecoderSpec& spec = runner.spec();
-  // Hidden states, attention and the MLP of each layer, written and read again; logits, copied.
+  // Hidden states, attention and the MLP of each layer, written and read again; logits.
   const int64_t least =
       4 *
       (spec.layers * (2 * spec.hidden_size + 2 * spec.query_size() + 2 * spec.kv_size() + 2 * spec.intermediate_size) +
-       2 * spec.vocab_size);
+       spec.vocab_size);
   EXPECT_GT(first.written, least);
   EXPECT_LT(first.written, 2 * least);
   EXPECT_GT(first.read, first.weights + least);
+  EXPECT_EQ(first.to_host, 8) << "a token and its logit";
   // The parts that a long context is shared out in are merged.
   const VulkanTraffic deep = count_vulkan_traffic(decoder_, pool_, {.activations = Activations::kFp32}, 1023);
   EXPECT_EQ(deep.cache, 1024 * first.cache);

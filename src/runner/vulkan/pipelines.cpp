@@ -19,6 +19,7 @@
 #include <shaders/rotate.h>
 #include <shaders/rotate_subgroups.h>
 #include <shaders/sweep.h>
+#include <shaders/top_logits.h>
 
 #include <array>
 #include <fstream>
@@ -58,6 +59,8 @@ Code code_of(Shader shader, const VulkanFeatures& features) {
       return k_activate;
     case Shader::kGather:
       return k_gather;
+    case Shader::kTopLogits:
+      return k_top_logits;
     case Shader::kSweep:
       return k_sweep;
   }
@@ -86,6 +89,8 @@ const char* name_of(Shader shader) {
       return "activate";
     case Shader::kGather:
       return "gather";
+    case Shader::kTopLogits:
+      return "top_logits";
     case Shader::kSweep:
       return "sweep";
   }

@@ -24,6 +24,7 @@ enum class Shader {
   kMerge,
   kActivate,
   kGather,
+  kTopLogits,
   kSweep
 };
 

@@ -1,5 +1,6 @@
 #include "runner/vulkan/vulkan_count.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -19,9 +20,15 @@ VulkanTraffic count_vulkan_traffic(std::shared_ptr<const model::Decoder> decoder
     // One page makes the buffers that are recorded; nothing reads the others.
     Sequence sequence(model.cache());
     sequence.extend(1);
-    const Traffic traffic = model.pass().count({0, 1, depth, false, std::vector<int32_t>(static_cast<size_t>(pages))});
-    return VulkanTraffic{model.pass().dispatches(), model.bytes_per_token(), traffic.read, traffic.written,
-                         keys_seen(model.spec(), depth + 1) * model.cache()->bytes_per_token() / model.spec().layers};
+    const int64_t top_count = std::min<int64_t>(model.most_top_logits(), 1);
+    const Traffic traffic =
+        model.pass().count({0, 1, depth, false, std::vector<int32_t>(static_cast<size_t>(pages))}, top_count);
+    return VulkanTraffic{model.pass().dispatches(),
+                         model.bytes_per_token(),
+                         traffic.read,
+                         traffic.written,
+                         keys_seen(model.spec(), depth + 1) * model.cache()->bytes_per_token() / model.spec().layers,
+                         model.pass().read_back_bytes(top_count)};
   });
 }
 

@@ -104,17 +104,17 @@ void VulkanModel::choose_regime(const TokenRun& run) {
   if (options_.progress) {
     options_.progress({"computing the context again for its new length", 0, std::ssize(history), "tokens", {}});
   }
-  this->run(std::span(&again, 1));
+  this->run(std::span(&again, 1), 0);
 }
 
-std::vector<float> VulkanModel::run(std::span<const TokenRun> runs) {
-  std::vector<float> logits;
+VulkanOutput VulkanModel::run(std::span<const TokenRun> runs, int64_t top_count) {
+  VulkanOutput output{.top_count = top_count};
   std::vector<VulkanSlice> slices;
   std::vector<float> hidden;
   std::vector<int64_t> wanted;
   int64_t tokens = 0;
   const auto finish = [&] {
-    pass_->run(slices, hidden, wanted, logits);
+    pass_->run(slices, hidden, wanted, output);
     slices.clear();
     hidden.clear();
     wanted.clear();
@@ -145,9 +145,9 @@ std::vector<float> VulkanModel::run(std::span<const TokenRun> runs) {
     for (const TokenRun& run : runs) run.sequence->remember(run.tokens);
   }
   if (spec().logit_soft_cap > 0) {
-    kernels::active_kernels().soft_cap(logits.data(), std::ssize(logits), spec().logit_soft_cap);
+    kernels::active_kernels().soft_cap(output.logits.data(), std::ssize(output.logits), spec().logit_soft_cap);
   }
-  return logits;
+  return output;
 }
 
 }  // namespace salient::runner

@@ -29,8 +29,11 @@ class VulkanModel {
 
   /// Puts a sequence into the rotary regime of its coming length; what it holds in the other is computed again.
   void choose_regime(const TokenRun& run);
-  /// Appends runs and returns their wanted logits.
-  std::vector<float> run(std::span<const TokenRun> runs);
+  /// See Runner::most_top_logits. The host caps logits, which makes equals of some that differ: a capped row's largest
+  /// are not known before.
+  int64_t most_top_logits() const { return spec().logit_soft_cap > 0 ? 0 : VulkanTopLogits::kMost; }
+  /// Appends runs and returns their wanted logits: all, or the `top_count` largest of each row.
+  VulkanOutput run(std::span<const TokenRun> runs, int64_t top_count);
 
  private:
   void check_memory() const;

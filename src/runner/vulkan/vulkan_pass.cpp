@@ -41,7 +41,11 @@ VulkanPass::VulkanPass(const model::DecoderSpec& spec, const VulkanDevice& devic
       commands_(device, pipelines),
       wanted_(device, static_cast<uint64_t>(kHeadRows * spec.hidden_size) * sizeof(float), MemoryPlace::kDevice),
       logits_(device, static_cast<uint64_t>(kHeadRows * spec.vocab_size) * sizeof(float), MemoryPlace::kDevice),
-      read_back_(device, logits_.bytes(), MemoryPlace::kReadback) {
+      top_logits_(device, kHeadRows, spec.vocab_size),
+      read_back_(
+          device,
+          static_cast<uint64_t>(kHeadRows * std::max(read_back_bytes(0), read_back_bytes(VulkanTopLogits::kMost))),
+          MemoryPlace::kReadback) {
   for (const model::Rope& rope : spec.ropes) {
     const auto& extended = rope.has_regimes() ? rope.long_frequencies : rope.frequencies;
     ropes_.push_back({model::RopeTable(rope.frequencies, rope.magnitude), model::RopeTable(extended, rope.magnitude)});
@@ -61,12 +65,20 @@ uint64_t VulkanPass::most_bytes(const model::DecoderSpec& spec) {
   const int64_t of_token = 4 * spec.hidden_size + 3 * spec.query_size() + 2 * spec.heads + 2 * spec.kv_size() +
                            2 * spec.intermediate_size + widest;
   const int64_t of_row = spec.hidden_size + spec.vocab_size;
-  return static_cast<uint64_t>((kMostTokens * of_token + kHeadRows * of_row) * kFloatBytes);
+  return static_cast<uint64_t>((kMostTokens * of_token + kHeadRows * of_row) * kFloatBytes) +
+         VulkanTopLogits::bytes(kHeadRows, spec.vocab_size);
 }
 
-VulkanPass::Shape VulkanPass::shape_of(std::span<const VulkanSlice> slices, std::span<const int64_t> wanted) const {
+int64_t VulkanPass::read_back_bytes(int64_t top_count) const {
+  if (top_count == 0) return spec_.vocab_size * kFloatBytes;
+  return VulkanTopLogits::places(top_count) * static_cast<int64_t>(sizeof(TokenLogit));
+}
+
+VulkanPass::Shape VulkanPass::shape_of(std::span<const VulkanSlice> slices, std::span<const int64_t> wanted,
+                                       int64_t top_count) const {
   Shape shape;
   shape.wanted.assign(wanted.begin(), wanted.end());
+  if (top_count > 0) shape.top_places = VulkanTopLogits::places(top_count);
   shape.cache_generation = cache_.generation();
   int64_t longest = 0;
   int64_t pages = 0;
@@ -267,7 +279,7 @@ void VulkanPass::record_layer(const VulkanLayer& layer, int64_t index, const Sha
   record_residual(up_.slice(), layer.down, layer.post_mlp, tokens);
 }
 
-void VulkanPass::record_head(std::span<const int64_t> wanted) {
+void VulkanPass::record_head(std::span<const int64_t> wanted, int64_t top_places) {
   const auto row_bytes = static_cast<uint64_t>(spec_.hidden_size) * sizeof(float);
   const auto rows = std::ssize(wanted);
   commands_.barrier();
@@ -282,8 +294,10 @@ void VulkanPass::record_head(std::span<const int64_t> wanted) {
   record_norm(wanted_.slice(), weights_.final_norm, rows, normed_.slice(), false);
   linears_.run(commands_, normed_.slice(), rows, {{&*weights_.head, logits_.slice()}});
   const uint64_t bytes = static_cast<uint64_t>(rows * spec_.vocab_size) * sizeof(float);
+  DeviceSlice result = logits_.slice().part(0, bytes);
+  if (top_places > 0) result = top_logits_.record(commands_, result, rows, spec_.vocab_size, top_places);
   commands_.barrier();
-  commands_.copy(logits_.slice().part(0, bytes), read_back_.slice().part(0, bytes));
+  commands_.copy(result, read_back_.slice().part(0, result.bytes));
 }
 
 void VulkanPass::record(const Shape& shape, const Sections& sections) {
@@ -296,18 +310,26 @@ void VulkanPass::record(const Shape& shape, const Sections& sections) {
     record_layer(weights_.layers[i], static_cast<int64_t>(i), shape, sections);
   }
   const auto head_rows = std::min<size_t>(shape.wanted.size(), kHeadRows);
-  if (head_rows > 0) record_head(std::span(shape.wanted).first(head_rows));
+  if (head_rows > 0) record_head(std::span(shape.wanted).first(head_rows), shape.top_places);
   commands_.end();
 }
 
-void VulkanPass::read_logits(int64_t rows, std::vector<float>& logits) const {
-  const auto* values = reinterpret_cast<const float*>(read_back_.mapped());
-  logits.insert(logits.end(), values, values + rows * spec_.vocab_size);
+void VulkanPass::read_rows(int64_t rows, VulkanOutput& output) const {
+  if (output.top_count == 0) {
+    const auto* values = reinterpret_cast<const float*>(read_back_.mapped());
+    output.logits.insert(output.logits.end(), values, values + rows * spec_.vocab_size);
+    return;
+  }
+  const auto* row = reinterpret_cast<const TokenLogit*>(read_back_.mapped());
+  const int64_t places = VulkanTopLogits::places(output.top_count);
+  for (int64_t i = 0; i < rows; ++i, row += places) {
+    output.top_logits.push_back(VulkanTopLogits::read(row, output.top_count));
+  }
 }
 
-Traffic VulkanPass::count(const VulkanSlice& slice) {
+Traffic VulkanPass::count(const VulkanSlice& slice, int64_t top_count) {
   const int64_t wanted[] = {slice.tokens - 1};
-  const Shape shape = shape_of(std::span(&slice, 1), wanted);
+  const Shape shape = shape_of(std::span(&slice, 1), wanted, top_count);
   const Sections sections = sections_of(shape);
   reserve(shape, sections);
   recorded_.reset();
@@ -317,8 +339,8 @@ Traffic VulkanPass::count(const VulkanSlice& slice) {
 }
 
 void VulkanPass::run(std::span<const VulkanSlice> slices, std::span<const float> hidden,
-                     std::span<const int64_t> wanted, std::vector<float>& logits) {
-  const Shape shape = shape_of(slices, wanted);
+                     std::span<const int64_t> wanted, VulkanOutput& output) {
+  const Shape shape = shape_of(slices, wanted, output.top_count);
   const Sections sections = sections_of(shape);
   reserve(shape, sections);
   describe(slices, hidden, shape, sections);
@@ -330,16 +352,16 @@ void VulkanPass::run(std::span<const VulkanSlice> slices, std::span<const float>
   commands_.run();
   dispatches_ = commands_.dispatches();
   const int64_t count = std::ssize(wanted);
-  read_logits(std::min(count, kHeadRows), logits);
+  read_rows(std::min(count, kHeadRows), output);
   for (int64_t done = kHeadRows; done < count; done += kHeadRows) {
     const int64_t rows = std::min(kHeadRows, count - done);
     recorded_.reset();
     commands_.begin();
-    record_head(wanted.subspan(static_cast<size_t>(done), static_cast<size_t>(rows)));
+    record_head(wanted.subspan(static_cast<size_t>(done), static_cast<size_t>(rows)), shape.top_places);
     commands_.end();
     commands_.run();
     dispatches_ += commands_.dispatches();
-    read_logits(rows, logits);
+    read_rows(rows, output);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "runner/vulkan/command_list.h"
 #include "runner/vulkan/vulkan_kv_cache.h"
 #include "runner/vulkan/vulkan_layer.h"
+#include "runner/vulkan/vulkan_top_logits.h"
 
 namespace salient::runner {
 
@@ -29,6 +30,13 @@ struct VulkanWeights {
   std::optional<VulkanLinear> head;
 };
 
+/// What comes back to the host of the rows whose logits are wanted.
+struct VulkanOutput {
+  int64_t top_count = 0;                                 ///< how many of the largest of each row; 0: all
+  std::vector<float> logits = {};                        ///< all
+  std::vector<std::vector<TokenLogit>> top_logits = {};  ///< or those, as Runner::top_logits has them
+};
+
 /// One pass of a batch through all layers and, for the rows whose logits are wanted, the head: recorded once for each
 /// shape of batch, and run with one submission.
 class VulkanPass {
@@ -41,19 +49,22 @@ class VulkanPass {
   VulkanPass(const model::DecoderSpec& spec, const VulkanDevice& device, Pipelines& pipelines,
              const VulkanWeights& weights, const VulkanKvCache& cache, Activations activations);
 
-  /// `hidden`: the batch's embeddings, [tokens, hidden_size]. `wanted`: rows in ascending order. Appends their logits,
-  /// before any soft cap.
+  /// `hidden`: the batch's embeddings, [tokens, hidden_size]. `wanted`: rows in ascending order. Appends what is asked
+  /// for of their logits, before any soft cap.
   void run(std::span<const VulkanSlice> slices, std::span<const float> hidden, std::span<const int64_t> wanted,
-           std::vector<float>& logits);
+           VulkanOutput& output);
 
-  /// What the pass of one slice, whose last token's logits are wanted, moves; records it and does not run it.
-  Traffic count(const VulkanSlice& slice);
+  /// What the pass of one slice moves, when all logits of its last token are wanted (0) or so many of the largest;
+  /// records it and does not run it.
+  Traffic count(const VulkanSlice& slice, int64_t top_count);
 
   /// The device's memory that a pass takes at most.
   static uint64_t most_bytes(const model::DecoderSpec& spec);
 
   /// Dispatches of the last run or count.
   int64_t dispatches() const { return dispatches_; }
+  /// Bytes of one row that come back to the host.
+  int64_t read_back_bytes(int64_t top_count) const;
 
  private:
   /// What a recording depends on.
@@ -66,6 +77,7 @@ class VulkanPass {
     int64_t page_room = 0;
     int64_t cache_generation = 0;
     std::vector<int64_t> wanted;
+    int64_t top_places = 0;  ///< of each of them; 0: all logits
     bool operator==(const Shape&) const = default;
   };
   /// Where the parts of a batch's description lie in the upload, in bytes.
@@ -82,7 +94,7 @@ class VulkanPass {
     model::RopeTable extended;
   };
 
-  Shape shape_of(std::span<const VulkanSlice> slices, std::span<const int64_t> wanted) const;
+  Shape shape_of(std::span<const VulkanSlice> slices, std::span<const int64_t> wanted, int64_t top_count) const;
   Sections sections_of(const Shape& shape) const;
   void reserve(const Shape& shape, const Sections& sections);
   void describe(std::span<const VulkanSlice> slices, std::span<const float> hidden, const Shape& shape,
@@ -93,8 +105,8 @@ class VulkanPass {
   void record_norm(const DeviceSlice& x, const VulkanNorm& norm, int64_t tokens, const DeviceSlice& y, bool accumulate);
   /// Adds what a linear made of `x` to the hidden states, normalized first where the model does so.
   void record_residual(const DeviceSlice& x, const VulkanLinear& linear, const VulkanNorm& post_norm, int64_t tokens);
-  void record_head(std::span<const int64_t> wanted);
-  void read_logits(int64_t rows, std::vector<float>& logits) const;
+  void record_head(std::span<const int64_t> wanted, int64_t top_places);
+  void read_rows(int64_t rows, VulkanOutput& output) const;
   int64_t members() const;  ///< query heads of a block
   int64_t member_blocks() const;
 
@@ -122,7 +134,8 @@ class VulkanPass {
   DeviceBuffer up_;           ///< [tokens, intermediate_size]
   DeviceBuffer wanted_;       ///< [kHeadRows, hidden_size]
   DeviceBuffer logits_;       ///< [kHeadRows, vocab_size]
-  DeviceBuffer read_back_;    ///< the same in the host's memory
+  VulkanTopLogits top_logits_;
+  DeviceBuffer read_back_;  ///< of kHeadRows rows all logits, or the largest, in the host's memory
 };
 
 }  // namespace salient::runner

@@ -13,7 +13,26 @@ namespace salient::runner {
 struct VulkanRunner::Parts {
   VulkanModel model;
   bool is_lost = false;
+
+  VulkanOutput run(std::span<const TokenRun> runs, int64_t top_count);
 };
+
+VulkanOutput VulkanRunner::Parts::run(std::span<const TokenRun> runs, int64_t top_count) {
+  const std::string& name = model.device().adapter().name;
+  check_tokens(model.spec(), runs);
+  if (is_lost) {
+    core::fail(core::ErrorKind::kDeviceLost, "{}: the device was lost: the model has to be opened again", name);
+  }
+  try {
+    return translate_errors(name, [&] {
+      for (const TokenRun& run : runs) model.choose_regime(run);
+      return keep_lengths_on_failure(runs, [&] { return model.run(runs, top_count); });
+    });
+  } catch (const core::Error& error) {
+    is_lost = error.kind() == core::ErrorKind::kDeviceLost;
+    throw;
+  }
+}
 
 VulkanRunner::VulkanRunner(std::shared_ptr<const model::Decoder> decoder, core::ThreadPool& pool,
                            VulkanRunnerOptions options) {
@@ -69,20 +88,19 @@ Sequence VulkanRunner::new_sequence() {
 }
 
 std::vector<float> VulkanRunner::forward(std::span<const TokenRun> runs) {
-  check_tokens(spec(), runs);
-  if (parts_->is_lost) {
-    core::fail(core::ErrorKind::kDeviceLost, "{}: the device was lost: the model has to be opened again",
-               adapter().name);
+  return parts_->run(runs, 0).logits;
+}
+
+int64_t VulkanRunner::most_top_logits() const {
+  return parts_->model.most_top_logits();
+}
+
+std::vector<std::vector<TokenLogit>> VulkanRunner::top_logits(std::span<const TokenRun> runs, int64_t count) {
+  if (count < 1 || count > most_top_logits()) {
+    core::fail(core::ErrorKind::kInvalidInput, "the {} largest logits are asked for, expected 1 to {}", count,
+               most_top_logits());
   }
-  try {
-    return translate_errors(adapter().name, [&] {
-      for (const TokenRun& run : runs) parts_->model.choose_regime(run);
-      return keep_lengths_on_failure(runs, [&] { return parts_->model.run(runs); });
-    });
-  } catch (const core::Error& error) {
-    parts_->is_lost = error.kind() == core::ErrorKind::kDeviceLost;
-    throw;
-  }
+  return parts_->run(runs, count).top_logits;
 }
 
 int64_t VulkanRunner::bytes_per_token() const {

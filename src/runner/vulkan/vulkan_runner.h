@@ -47,6 +47,8 @@ class VulkanRunner : public ModelRunner {
   const std::optional<HeadGroups>& rounded_head() const override;
   Sequence new_sequence() override;
   std::vector<float> forward(std::span<const TokenRun> runs) override;
+  int64_t most_top_logits() const override;
+  std::vector<std::vector<TokenLogit>> top_logits(std::span<const TokenRun> runs, int64_t count) override;
   int64_t bytes_per_token() const override;
   int64_t kv_bytes_per_token() const override;
   int64_t most_kv_tokens() const override;

@@ -284,7 +284,7 @@ void DecoderReader::read_heads(const OnnxNode& node, OnnxLayer& layer) {
 
 /// Reads the attention that makes `branch`, and returns its normalized input.
 std::string DecoderReader::read_attention(std::string branch, OnnxLayer& layer) {
-  static const std::set<std::string> mask_ops = {"ReduceSum", "Sub", "Cast", "Shape", "Gather", "Squeeze"};
+  static const std::set<std::string> mask_ops = {"ReduceSum", "Sub", "Cast", "Shape", "Gather", "Squeeze", "Greater"};
   layer.post_attention_norm = take_post_norm(branch);
   layer.output = walk_.linear(branch);
   const OnnxNode* node = walk_.maker(layer.output.input, kMicrosoft + "GroupQueryAttention");

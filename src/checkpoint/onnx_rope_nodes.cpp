@@ -65,18 +65,20 @@ void read_rope_positions(OnnxWalk& walk, const OnnxNode& node, const std::string
     return;
   }
   const OnnxNode* sum = walk.maker(positions, "Add");
+  const OnnxNode* choice = sum ? walk.maker(sum->input(0), "Where") : nullptr;
   const OnnxNode* product = sum ? walk.maker(sum->input(0), "Mul") : nullptr;
-  if (!product || sum->input(1) != "position_ids" || rope.original_positions != 0) {
+  if ((!choice && !product) || sum->input(1) != "position_ids" || rope.original_positions != 0) {
     walk.refuse(node, fmt::format("has positions {} made in a way that is not understood", positions));
   }
-  const OnnxNode* flag = walk.maker(product->input(0), "Cast");
+  const OnnxNode* flag = product ? walk.maker(product->input(0), "Cast") : choice;
   const OnnxNode* comparison = flag ? walk.maker(flag->input(0), "GreaterOrEqual") : nullptr;
   const OnnxNode* largest = comparison ? walk.maker(comparison->input(0), "ReduceMax") : nullptr;
   const auto threshold = comparison ? walk.constant_integers(comparison->input(1)) : std::nullopt;
-  const auto offset = walk.constant_integers(product->input(1));
+  const auto offset = walk.constant_integers((choice ? choice : product)->input(1));
+  const bool adds_zero_else = !choice || walk.constant_integers(choice->input(2)) == std::vector<int64_t>{0};
   if (!largest || largest->input(0) != "position_ids" || !threshold || threshold->size() != 1 || threshold != offset ||
-      threshold->front() < 1 || threshold->front() >= rope.table.count) {
-    walk.refuse(*product, "offsets positions in a way that is not understood");
+      !adds_zero_else || threshold->front() < 1 || threshold->front() >= rope.table.count) {
+    walk.refuse(choice ? *choice : *product, "offsets positions in a way that is not understood");
   }
   rope.original_positions = threshold->front();
   rope.long_table = rope.table;

@@ -102,12 +102,27 @@ void OnnxGraphBuilder::add_inputs() {
   }
 }
 
+/// The places of the last tokens, int32, by the ones of the mask. DirectML adds them up as int32 already: not every
+/// implementation of Direct3D converts int64 to it.
+std::string OnnxGraphBuilder::last_positions() {
+  const std::map<std::string, OnnxAttributeValue> to_int32 = {{"to", static_cast<int64_t>(ElementType::kInt32)}};
+  const bool dml = layout_ == OnnxLayout::kDml;
+  std::string mask = "attention_mask";
+  if (dml) {
+    const std::string ones = node("Greater", kMask + "Greater", {mask, model_.integer(0)});
+    mask = node("Cast", kMask + "Greater/Cast", {ones}, to_int32);
+  }
+  const std::string sum =
+      node("ReduceSum", kMask + "ReduceSum", {mask, model_.integers({1})}, {{"keepdims", int64_t{0}}});
+  const std::string one = model_.integers({1}, dml ? ElementType::kInt32 : ElementType::kInt64);
+  const std::string last = node("Sub", kMask + "Sub", {sum, one});
+  return dml ? last : node("Cast", kMask + "Sub/Cast", {last}, to_int32);
+}
+
 /// What the attention operator wants to know of the mask.
 void OnnxGraphBuilder::add_lengths() {
   const std::map<std::string, OnnxAttributeValue> to_int32 = {{"to", static_cast<int64_t>(ElementType::kInt32)}};
-  const std::string one = model_.integers({1});
-  const std::string sum = node("ReduceSum", kMask + "ReduceSum", {"attention_mask", one}, {{"keepdims", int64_t{0}}});
-  last_positions_ = node("Cast", kMask + "Sub/Cast", {node("Sub", kMask + "Sub", {sum, one})}, to_int32);
+  last_positions_ = last_positions();
   const std::string shape = node("Shape", kMask + "Shape", {"attention_mask"});
   const std::string length = node("Gather", kMask + "Gather", {shape, model_.integer(1)}, {{"axis", int64_t{0}}});
   total_length_ = node("Cast", kMask + "Gather/Cast", {length}, to_int32);

@@ -36,6 +36,7 @@ class OnnxGraphBuilder {
   std::vector<std::string> norm_inputs(const std::string& path, std::vector<std::string> values,
                                        const model::Norm& norm);
 
+  std::string last_positions();
   void add_lengths();
   void add_inputs();
   /// Adds the branch that is waiting to the hidden states, and returns what the norm makes of their sum.

@@ -64,9 +64,12 @@ void add_attribute(pbf_writer& node, const std::string& name, const OnnxAttribut
 
 }  // namespace
 
-OnnxConstant make_constant(std::vector<int64_t> shape, const std::vector<int64_t>& values) {
-  const std::string bytes(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(int64_t));
-  return {ElementType::kInt64, std::move(shape), bytes};
+OnnxConstant make_constant(std::vector<int64_t> shape, const std::vector<int64_t>& values, ElementType type) {
+  const size_t size = type == ElementType::kInt32 ? sizeof(int32_t) : sizeof(int64_t);
+  std::string bytes;
+  // The first bytes of a little-endian int64 are the int32 of the same number.
+  for (const int64_t value : values) bytes.append(reinterpret_cast<const char*>(&value), size);
+  return {type, std::move(shape), bytes};
 }
 
 void OnnxGraphMessage::add_node(const OnnxNewNode& node) {

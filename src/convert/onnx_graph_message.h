@@ -19,7 +19,9 @@ struct OnnxConstant {
   std::string bytes;
 };
 
-OnnxConstant make_constant(std::vector<int64_t> shape, const std::vector<int64_t>& values);
+/// Of whole numbers, as int64 or int32.
+OnnxConstant make_constant(std::vector<int64_t> shape, const std::vector<int64_t>& values,
+                           ElementType type = ElementType::kInt64);
 
 /// A graph inside an attribute, as a message.
 struct OnnxSubgraph {

@@ -82,9 +82,10 @@ std::string OnnxModelWriter::constant(const std::string& name, const OnnxConstan
   return name;
 }
 
-std::string OnnxModelWriter::integers(const std::vector<int64_t>& values) {
-  return constant(fmt::format("/model/constants/INT64/[{}]", fmt::join(values, ", ")),
-                  make_constant({std::ssize(values)}, values));
+std::string OnnxModelWriter::integers(const std::vector<int64_t>& values, ElementType type) {
+  const char* type_name = type == ElementType::kInt32 ? "INT32" : "INT64";
+  return constant(fmt::format("/model/constants/{}/[{}]", type_name, fmt::join(values, ", ")),
+                  make_constant({std::ssize(values)}, values, type));
 }
 
 std::string OnnxModelWriter::integer(int64_t value) {

@@ -29,8 +29,9 @@ class OnnxModelWriter {
   void begin_tensor(const std::string& name, ElementType type, const std::vector<int64_t>& shape);
   void append(std::span<const std::byte> bytes);
 
-  /// A constant of whole numbers inside the model file, made once however often it is asked for. Returns its name.
-  std::string integers(const std::vector<int64_t>& values);
+  /// A constant of whole numbers, int64 or int32, inside the model file, made once however often it is asked for.
+  /// Returns its name.
+  std::string integers(const std::vector<int64_t>& values, ElementType type = ElementType::kInt64);
   std::string integer(int64_t value);
 
   /// Writes the model file. Throws unsupported when it would be 2 GB or more, which protobuf cannot hold.

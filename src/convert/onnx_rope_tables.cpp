@@ -65,8 +65,7 @@ std::string add_positions(OnnxModelWriter& model, int64_t offset) {
   const std::string length = model.integer(offset);
   const std::string largest = add("ReduceMax", {"position_ids"}, {{"keepdims", int64_t{0}}});
   const std::string is_long = add("GreaterOrEqual", {largest, length});
-  const std::string flag = add("Cast", {is_long}, {{"to", static_cast<int64_t>(ElementType::kInt64)}});
-  return add("Add", {add("Mul", {flag, length}), "position_ids"});
+  return add("Add", {add("Where", {is_long, length, model.integer(0)}), "position_ids"});
 }
 
 void add_tables(OnnxModelWriter& model, const OnnxRopeValues& values, const std::vector<Tables>& parts, int64_t pairs,

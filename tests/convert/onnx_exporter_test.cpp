@@ -181,6 +181,10 @@ TEST_F(OnnxExporter, WritesThreeLinearsAndRotaryNodesForDirectMl) {
   const OnnxNode& attention = node(model, "/model/layers.1/attn/GroupQueryAttention");
   EXPECT_EQ(attention.input(1), key.outputs[0]);
   EXPECT_EQ(attention.attributes.at("do_rotary").integer, 0);
+  // Ones are counted in int32, not converted to it from int64 at the end.
+  EXPECT_EQ(attention.input(5), "/model/attn_mask_reformat/attn_mask_subgraph/Sub/output_0");
+  EXPECT_EQ(node(model, "/model/attn_mask_reformat/attn_mask_subgraph/ReduceSum").input(0),
+            "/model/attn_mask_reformat/attn_mask_subgraph/Greater/Cast/output_0");
   for (const OnnxNode& found : model.graph.nodes) EXPECT_FALSE(found.attributes.contains("accuracy_level"));
   EXPECT_EQ(model.graph.initializers.at("cos_cache").dtype(), core::DType::kF16);
 }

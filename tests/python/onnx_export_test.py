@@ -176,6 +176,7 @@ class OnnxExportTest(program.ProgramTest):
         config = onnxruntime_genai.Config(str(folder))
         session = {"session_options": {"intra_op_num_threads": 2}}
         config.overlay(json.dumps({"model": {"decoder": session}}))
+        config.clear_providers()
         model = onnxruntime_genai.Model(config)
         params = onnxruntime_genai.GeneratorParams(model)
         length = len(ids) + NEW_TOKENS
@@ -217,6 +218,14 @@ class OnnxExportTest(program.ProgramTest):
                     self.assert_close(theirs, ours, DML_BOUND)
                     theirs_of_ours = ours[numpy.arange(length), theirs.argmax(axis=1)]
                     self.assert_close(theirs_of_ours[:, None], ours.max(axis=1)[:, None], DML_BOUND)
+
+    def test_the_generate_api_runs_the_graph_for_directml(self):
+        source = self.sources["llama-rtn"]
+        folder = self.export(source, "--layout", "dml")
+        prompt = random_ids(40)
+        tokens = self.greedy_tokens(folder, prompt)
+        ours = self.exact_logits(source, prompt + tokens)[len(prompt) - 1:-1]
+        self.assert_close(ours[numpy.arange(NEW_TOKENS), tokens][:, None], ours.max(axis=1)[:, None], DML_BOUND)
 
     def test_salient_reads_what_it_wrote(self):
         for name, source in self.sources.items():

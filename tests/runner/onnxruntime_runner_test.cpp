@@ -10,6 +10,7 @@
 
 #include "convert/onnx_exporter.h"
 #include "runner/cpu_runner.h"
+#include "runner/onnxruntime/dxgi_adapters.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/log_probabilities.h"
 #include "tests/support/onnxruntime.h"
@@ -29,8 +30,14 @@ const OnnxRuntimeProvider& tested_provider() {
   return *find_onnxruntime_provider(named ? named : "ort-cpu");
 }
 
-/// Of log-probabilities: fp32 sums in another order.
-constexpr double kBound = 5e-5;
+bool is_dml() {
+  return std::string_view(tested_provider().device) == "dml";
+}
+
+/// Of log-probabilities: fp32 sums in another order, or half floats throughout.
+double bound() {
+  return is_dml() ? 0.05 : 5e-5;
+}
 
 std::vector<int32_t> some_tokens(int64_t count, int32_t first = 0) {
   std::vector<int32_t> tokens;
@@ -58,7 +65,8 @@ std::vector<float> run(Runner& runner, Sequence& sequence, std::span<const int32
   return logits;
 }
 
-/// A tiny model exported as a generate() folder, in fp32 throughout, in ONNX Runtime and on the CPU.
+/// A tiny model exported as a generate() folder, in fp32 throughout (for DirectML in fp16), in ONNX Runtime and on the
+/// CPU.
 class OnnxRuntimeRunners : public testing::Test {
  protected:
   void SetUp() override {
@@ -81,6 +89,7 @@ class OnnxRuntimeRunners : public testing::Test {
     if (fields.is_object()) source.config.update(fields);
     const model::Decoder decoder(std::make_shared<checkpoint::Checkpoint>(std::move(source)));
     convert::OnnxExportOptions options;
+    options.layout = is_dml() ? convert::OnnxLayout::kDml : convert::OnnxLayout::kCpu;
     options.accuracy_level = accuracy_level;
     options.output = folder();
     convert::export_onnx(decoder, options);
@@ -113,8 +122,8 @@ TEST_F(OnnxRuntimeRunners, SaysWhatItIs) {
   EXPECT_EQ(runner.device(), tested_provider().device);
   EXPECT_NE(runner.device_description().find(tested_provider().name), std::string::npos);
   EXPECT_EQ(runner.activations(), Activations::kFp32);
-  EXPECT_EQ(runner.kv_dtype(), core::DType::kF32);
-  EXPECT_EQ(runner.kv_bytes_per_token(), 2 * 2 * 2 * 16 * 4);
+  EXPECT_EQ(runner.kv_dtype(), is_dml() ? core::DType::kF16 : core::DType::kF32);
+  EXPECT_EQ(runner.kv_bytes_per_token(), 2 * 2 * 2 * 16 * (is_dml() ? 2 : 4));
   EXPECT_GT(runner.bytes_per_token(), 0);
   export_model(shape(), {}, 4);
   EXPECT_EQ(make().activations(), Activations::kInt8);
@@ -138,6 +147,7 @@ class OnnxRuntimeBuffers : public OnnxRuntimeRunners, public testing::WithParamI
  protected:
   void SetUp() override {
     OnnxRuntimeRunners::SetUp();
+    if (is_dml() && !GetParam()) GTEST_SKIP() << "DirectML takes shared buffers only";
     if (!IsSkipped()) share_buffers(GetParam());
   }
 };
@@ -156,7 +166,7 @@ TEST_P(OnnxRuntimeBuffers, LogProbabilitiesAreTheCpus) {
     Sequence on_cpu = cpu.new_sequence();
     for (int64_t done = 0; done < count; done += piece) {
       const auto part = std::span(tokens).subspan(done, std::min(piece, count - done));
-      EXPECT_LT(largest_difference(run(runner, sequence, part), run(cpu, on_cpu, part), 256), kBound)
+      EXPECT_LT(largest_difference(run(runner, sequence, part), run(cpu, on_cpu, part), 256), bound())
           << piece << " tokens after " << done;
     }
   }
@@ -192,14 +202,14 @@ TEST_P(OnnxRuntimeBuffers, TextsAreRewoundSharedAndBatched) {
   Sequence first = runner.new_sequence();
   run(runner, first, tokens, Wanted::kNothing);
   first.truncate(50);
-  EXPECT_LT(largest_difference(run(runner, first, other), expected(50, other), 256), kBound);
+  EXPECT_LT(largest_difference(run(runner, first, other), expected(50, other), 256), bound());
 
   // Two that go on from the same beginning, which one of them made.
   Sequence second = runner.new_sequence();
   second.attach(first.pages(), 30);
-  EXPECT_LT(largest_difference(run(runner, second, other), expected(30, other), 256), kBound);
+  EXPECT_LT(largest_difference(run(runner, second, other), expected(30, other), 256), bound());
   first.truncate(45);
-  EXPECT_LT(largest_difference(run(runner, first, other), expected(45, other), 256), kBound);
+  EXPECT_LT(largest_difference(run(runner, first, other), expected(45, other), 256), bound());
 
   first.truncate(20);
   second.truncate(25);
@@ -208,9 +218,9 @@ TEST_P(OnnxRuntimeBuffers, TextsAreRewoundSharedAndBatched) {
   const auto logits = runner.forward(runs);
   ASSERT_EQ(logits.size(), 4u * 256);
   const auto one = expected(20, std::span(other).first(9));
-  EXPECT_LT(largest_difference({logits.begin(), logits.begin() + 256}, {one.end() - 256, one.end()}, 256), kBound);
+  EXPECT_LT(largest_difference({logits.begin(), logits.begin() + 256}, {one.end() - 256, one.end()}, 256), bound());
   EXPECT_LT(largest_difference({logits.begin() + 256, logits.end()}, expected(25, std::span(other).first(3)), 256),
-            kBound);
+            bound());
 }
 
 TEST_P(OnnxRuntimeBuffers, ATextThatOutgrowsItsRotaryRegimeIsComputedAgain) {
@@ -231,7 +241,7 @@ TEST_P(OnnxRuntimeBuffers, ATextThatOutgrowsItsRotaryRegimeIsComputedAgain) {
   Sequence on_cpu = cpu.new_sequence();
   const auto compare = [&](std::span<const int32_t> part, int64_t final_length, const char* what) {
     const auto expected = run(cpu, on_cpu, part, Wanted::kAllLogits, final_length);
-    EXPECT_LT(largest_difference(run(runner, sequence, part, Wanted::kAllLogits, final_length), expected, 256), kBound)
+    EXPECT_LT(largest_difference(run(runner, sequence, part, Wanted::kAllLogits, final_length), expected, 256), bound())
         << what;
   };
   compare(all.first(60), 0, "short");
@@ -310,9 +320,43 @@ TEST_F(OnnxRuntimeRunners, WhatGenaiConfigSaysIsObeyedOrRefused) {
   expect_error(ErrorKind::kUnsupported, {"model.onnx", "past_key_values.0.key"}, [&] { make(); });
 }
 
+TEST_F(OnnxRuntimeRunners, WhatDirectMlLeavesOutIsRefused) {
+  if (!is_dml()) GTEST_SKIP() << "of DirectML only";
+  share_buffers(false);
+  expect_error(ErrorKind::kUnsupported, {"genai_config.json", "past_present_share_buffer"}, [&] { make(); });
+  export_model(shape(), {{"model_type", "mistral"}, {"sliding_window", 24}});
+  OnnxRuntimeRunner runner = make();
+  Sequence sequence = runner.new_sequence();
+  run(runner, sequence, some_tokens(24));
+  expect_error(ErrorKind::kUnsupported, {"25 tokens", "sees 24", "DirectML"},
+               [&] { run(runner, sequence, some_tokens(1)); });
+  EXPECT_EQ(sequence.length(), 24);
+}
+
+TEST_F(OnnxRuntimeRunners, DirectMlsAdaptersHaveNumbersAndNames) {
+  if (!is_dml()) GTEST_SKIP() << "of DirectML only";
+  const auto choose = [&](const char* key, const std::string& value) {
+    change_config([&](nlohmann::json& config) {
+      config["model"]["decoder"]["session_options"]["provider_options"] = {{{"dml", {{key, value}}}}};
+    });
+  };
+  const std::vector<ort::DxgiAdapter> adapters = ort::dxgi_adapters();
+  ASSERT_FALSE(adapters.empty());
+  choose("luid", adapters.front().luid);
+  make();
+  choose("luid", "12345:67890");
+  expect_error(ErrorKind::kUnsupported,
+               {"luid of dml is \"12345:67890\"", adapters.front().luid, adapters.front().name}, [&] { make(); });
+  choose("device_index", "0");
+  make();
+  choose("device_index", "first");
+  expect_error(ErrorKind::kUnsupported, {"device_index of dml is \"first\""}, [&] { make(); });
+}
+
 /// Folders of other people, and what DirectML is given: the graph turns by positions that are an input.
 TEST_F(OnnxRuntimeRunners, OtherPeoplesGraphsRun) {
   if (!computes_prompts()) GTEST_SKIP() << "some are in half floats, which the driver does not have";
+  if (is_dml()) GTEST_SKIP() << "most are made for the CPU";
   const auto all = tests::shared_data() / "onnx";
   if (!std::filesystem::exists(all)) GTEST_SKIP() << all << " is not here";
   for (const char* name : {"llama", "mistral01", "phi3medium4k", "phi3mini128k", "phi3mini128k_dml", "phi3mini4k",
@@ -327,8 +371,8 @@ TEST_F(OnnxRuntimeRunners, OtherPeoplesGraphsRun) {
     const int64_t vocab = runner.spec().vocab_size;
     for (const auto& part : {std::span(tokens).first(60), std::span(tokens).subspan(60)}) {
       // Activations in int8, or half floats throughout.
-      const double bound = rounds ? 0.1 : runner.kv_dtype() == core::DType::kF16 ? 0.05 : kBound;
-      EXPECT_LT(largest_difference(run(runner, sequence, part), run(cpu, on_cpu, part), vocab), bound) << name;
+      const double allowed = rounds ? 0.1 : runner.kv_dtype() == core::DType::kF16 ? 0.05 : bound();
+      EXPECT_LT(largest_difference(run(runner, sequence, part), run(cpu, on_cpu, part), vocab), allowed) << name;
     }
   }
 }

@@ -1,34 +1,13 @@
 """The Windows program under Wine does what the Linux program does, to the bit. scripts/test-windows makes the builds."""
 
 import json
-import os
-import pathlib
 import subprocess
-import sys
-import unittest
 
-ROOT = pathlib.Path(__file__).parents[2]
-os.environ["SALIENT_PROGRAM"] = str(ROOT / "tests/windows/salient")
-sys.path.insert(0, str(ROOT / "tests/python"))
-import program  # noqa: E402
-import served  # noqa: E402
-import tiny_model  # noqa: E402
+from under_wine import NATIVE, Server, windows_path
+import program
+import tiny_model
 
-NATIVE = ROOT / "build/release/salient"
 TEXT = "the quick brown fox jumps over the lazy dog and runs away from all the hounds " * 20
-
-
-def windows_path(path):
-    """How Windows calls a file of this machine."""
-    return "Z:" + str(path).replace("/", "\\")
-
-
-class Server(served.Server):
-    """Wine passes no signals on: the server is ended, not asked to end."""
-
-    def stop(self):
-        self.process.kill()
-        return self.process.wait(timeout=60)
 
 
 class WindowsTest(program.ProgramTest):

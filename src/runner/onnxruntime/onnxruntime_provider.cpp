@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "runner/onnxruntime/dxgi_adapters.h"
+
 namespace salient::runner {
 
 namespace {
@@ -52,10 +54,25 @@ void append_cuda(const ort::Library& library, ort::SessionOptions* session_optio
   library.check(library.api().append_cuda(session_options, cuda.get()), "cuda", ErrorKind::kUnsupported);
 }
 
+/// The place of an adapter in the order of DXGI.
+int adapter_of_luid(const std::string& luid) {
+  const std::vector<ort::DxgiAdapter> adapters = ort::dxgi_adapters();
+  const auto found = std::ranges::find(adapters, luid, &ort::DxgiAdapter::luid);
+  if (found != adapters.end()) return static_cast<int>(found - adapters.begin());
+  std::vector<std::string> there;
+  for (const ort::DxgiAdapter& adapter : adapters) there.push_back(fmt::format("{} ({})", adapter.luid, adapter.name));
+  fail(ErrorKind::kUnsupported, "genai_config.json: the option luid of dml is \"{}\": the adapters here are {}", luid,
+       there.empty() ? "none" : fmt::to_string(fmt::join(there, ", ")));
+}
+
 /// The adapter that options name, in the order of DXGI; 0, the system's first, where they name none.
 int dml_adapter(const Options& options) {
   int adapter = 0;
   for (const auto& [key, value] : options) {
+    if (key == "luid") {
+      adapter = adapter_of_luid(value);
+      continue;
+    }
     const char* end = value.data() + value.size();
     const auto [rest, error] = std::from_chars(value.data(), end, adapter);
     const bool is_index = key == "device_index" || key == "device_id";
@@ -63,7 +80,7 @@ int dml_adapter(const Options& options) {
     fail(
         ErrorKind::kUnsupported,
         "genai_config.json: the option {} of dml is \"{}\": the options that are known are device_index and device_id, "
-        "0, 1, ...",
+        "0, 1, ..., and luid, \"high:low\"",
         key, value);
   }
   return adapter;

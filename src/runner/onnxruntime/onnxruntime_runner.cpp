@@ -99,6 +99,18 @@ std::vector<float> OnnxRuntimeRunner::forward(std::span<const TokenRun> runs) {
   });
 }
 
+/// DirectML's attention sees all earlier tokens, whatever window its operator is given.
+void OnnxRuntimeRunner::check_window(int64_t total) const {
+  if (device() != "dml") return;
+  for (const model::LayerAttention& attention : spec().attention) {
+    if (attention.window == 0 || total <= attention.window) continue;
+    fail(ErrorKind::kUnsupported,
+         "the text has {} tokens, and a token of this model sees {} of them: DirectML's attention has no such window, "
+         "so texts there end at {} tokens",
+         total, attention.window, attention.window);
+  }
+}
+
 void OnnxRuntimeRunner::append(const TokenRun& run, std::vector<float>& logits) {
   Sequence& sequence = *run.sequence;
   const int64_t start = sequence.length();
@@ -108,6 +120,7 @@ void OnnxRuntimeRunner::append(const TokenRun& run, std::vector<float>& logits) 
     fail(ErrorKind::kInvalidInput, "the text has {} tokens, more than the {} that the context holds", total,
          cache.page_tokens());
   }
+  check_window(total);
   sequence.extend(std::ssize(run.tokens));
   OnnxRuntimeKvCache::Page& page = cache.page(sequence.pages().front());
   page.tokens.resize(static_cast<size_t>(start));

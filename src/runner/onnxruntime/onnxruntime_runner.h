@@ -53,6 +53,7 @@ class OnnxRuntimeRunner : public ModelRunner {
  private:
   struct Parts;
   void check_options() const;
+  void check_window(int64_t total) const;
   void append(const TokenRun& run, std::vector<float>& logits);
 
   std::shared_ptr<const model::Decoder> decoder_;

@@ -19,6 +19,9 @@ using core::fail;
 
 namespace {
 
+/// [1, kv_heads, length, head_dim].
+constexpr int64_t kKvRank = 4;
+
 /// GraphOptimizationLevel.
 int optimization_level(const std::string& name, const std::string& origin) {
   static const std::map<std::string, int> levels = {
@@ -61,17 +64,37 @@ DecoderSession::DecoderSession(const model::Decoder& decoder, const OnnxRuntimeP
       session_(library_),
       host_memory_(library_),
       kv_allocator_(library_) {
-  open(decoder, threads);
+  check_attention(decoder);
+  const SessionOptionsHandle options = open(decoder, threads);
   library_.check(library_.api().create_cpu_memory_info(kDeviceAllocator, kDefaultMemory, host_memory_.out()), "memory");
   check_inputs(decoder);
   check_outputs(decoder);
+  if (!kv_on_host_ && names_.shares_buffers) {
+    zeros_.emplace(library_, options.get(), kv_element(), static_cast<size_t>(kKvRank));
+  }
 }
 
 bool DecoderSession::takes_one_prompt() const {
   return std::string_view(provider_.device) == "dml";
 }
 
-void DecoderSession::open(const model::Decoder& decoder, int threads) {
+/// What DirectML's attention leaves out of what its operator can ask for, without saying so.
+void DecoderSession::check_attention(const model::Decoder& decoder) const {
+  if (!takes_one_prompt()) return;
+  const model::DecoderSpec& spec = decoder.spec();
+  if (!names_.shares_buffers) {
+    fail(ErrorKind::kUnsupported,
+         "{}: past_present_share_buffer is not true: DirectML's attention reads earlier keys and values only where it "
+         "writes new ones",
+         config_of(decoder));
+  }
+  if (spec.attention_soft_cap != 0) {
+    fail(ErrorKind::kUnsupported, "{}: its attention caps scores at {}, which DirectML's does not do",
+         decoder.checkpoint().path.string(), spec.attention_soft_cap);
+  }
+}
+
+SessionOptionsHandle DecoderSession::open(const model::Decoder& decoder, int threads) {
   const Api& api = library_.api();
   const std::string graph = folder_of(decoder, provider_.device).graph.string();
   SessionOptionsHandle options(library_);
@@ -94,6 +117,7 @@ void DecoderSession::open(const model::Decoder& decoder, int threads) {
   library_.check(api.create_session(library_.env(), path.c_str(), options.get(), session_.out()),
                  fmt::format("{} with {}", graph, provider_.device), ErrorKind::kUnsupported);
   if (!is_cpu) check_assignment(graph);
+  return options;
 }
 
 /// A graph whose weights are shared out between a device and the CPU would be slow and say nothing.
@@ -225,14 +249,22 @@ void DecoderSession::check_outputs(const model::Decoder& decoder) {
   fail(ErrorKind::kUnsupported, "{}: the graph has no output {}", graph, names_.logits);
 }
 
+ElementType DecoderSession::kv_element() const {
+  return kv_dtype_ == DType::kF16 ? ElementType::kF16 : ElementType::kF32;
+}
+
 ValueHandle DecoderSession::make_kv(int64_t length) const {
-  const int64_t shape[] = {1, kv_heads_, length, head_dim_};
-  const ElementType type = kv_dtype_ == DType::kF16 ? ElementType::kF16 : ElementType::kF32;
+  const int64_t shape[kKvRank] = {1, kv_heads_, length, head_dim_};
   ValueHandle kv(library_);
-  library_.check(library_.api().create_tensor(kv_allocator_.get(), shape, std::size(shape), type, kv.out()),
+  library_.check(library_.api().create_tensor(kv_allocator_.get(), shape, kKvRank, kv_element(), kv.out()),
                  fmt::format("{}: keys and values of {} tokens", provider_.device, length), ErrorKind::kOutOfMemory);
+  if (length == 0) return kv;
   // What is not there yet counts zero times, so it has to be a number.
-  if (kv_on_host_ && length > 0) std::memset(kv_data(kv), 0, static_cast<size_t>(kv_heads_ * length * kv_row_bytes_));
+  if (kv_on_host_) {
+    std::memset(kv_data(kv), 0, static_cast<size_t>(kv_heads_ * length * kv_row_bytes_));
+  } else {
+    zeros_->fill(kv.get(), shape);
+  }
   return kv;
 }
 

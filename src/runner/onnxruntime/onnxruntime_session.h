@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "core/dtype.h"
 #include "model/decoder.h"
+#include "runner/onnxruntime/device_zeros.h"
 #include "runner/onnxruntime/genai_decoder.h"
 #include "runner/onnxruntime/onnxruntime_provider.h"
 #include "runner/onnxruntime/ort_library.h"
@@ -40,8 +42,7 @@ class DecoderSession {
   /// The graph computes the logits of the last token only.
   bool last_logits_only() const { return last_logits_only_; }
 
-  /// Keys or values of one layer for `length` tokens, [1, kv_heads, length, head_dim], zeros where they are on the
-  /// host.
+  /// Keys or values of one layer for `length` tokens, [1, kv_heads, length, head_dim], all zero.
   ValueHandle make_kv(int64_t length) const;
   /// Its numbers, on the host.
   std::byte* kv_data(const ValueHandle& kv) const;
@@ -56,13 +57,15 @@ class DecoderSession {
   Result run(std::span<const int64_t> tokens, int64_t position, std::span<const ValueHandle> past, bool in_place) const;
 
  private:
-  void open(const model::Decoder& decoder, int threads);
+  void check_attention(const model::Decoder& decoder) const;
+  SessionOptionsHandle open(const model::Decoder& decoder, int threads);
   void check_inputs(const model::Decoder& decoder);
   void check_outputs(const model::Decoder& decoder);
   void check_assignment(const std::string& graph);
   ElementType read_type(const TypeInfo* type, std::vector<int64_t>& shape) const;
   ValueHandle tensor_of(std::span<const int64_t> numbers, ElementType type) const;
   std::vector<float> read_logits(Value* logits) const;
+  ElementType kv_element() const;
   std::string kv_name(const std::string& keys, const std::string& values, size_t index) const;
 
   const OnnxRuntimeProvider& provider_;
@@ -82,6 +85,7 @@ class DecoderSession {
   MemoryInfoHandle host_memory_;
   const MemoryInfo* kv_memory_ = nullptr;  ///< the session's
   AllocatorHandle kv_allocator_;
+  std::optional<DeviceZeros> zeros_;  ///< where keys and values are on a device, in buffers that runs share
 };
 
 }  // namespace salient::runner::ort

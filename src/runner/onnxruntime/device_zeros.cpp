@@ -1,15 +1,10 @@
 #include "runner/onnxruntime/device_zeros.h"
 
 #include <algorithm>
-#include <protozero/pbf_writer.hpp>
 #include <string>
-
-#include "checkpoint/onnx_messages.h"
+#include <string_view>
 
 namespace salient::runner::ort {
-
-namespace messages = checkpoint::onnx_messages;
-using protozero::pbf_writer;
 
 namespace {
 
@@ -18,54 +13,41 @@ constexpr const char* kZero = "zero";
 constexpr const char* kZeros = "zeros";
 constexpr const char* kWhat = "keys and values are made zero";
 
-/// An input or output of this many sizes, which the graph does not know.
-void add_value(pbf_writer& graph, const messages::Field& field, const char* name, ElementType type,
-               std::span<const int64_t> shape) {
-  pbf_writer value(graph, field.number);
-  value.add_string(messages::ValueInfo::kName.number, name);
-  pbf_writer type_message(value, messages::ValueInfo::kType.number);
-  pbf_writer tensor(type_message, messages::Type::kTensor.number);
-  tensor.add_int64(messages::TensorType::kElement.number, static_cast<int64_t>(type));
-  pbf_writer shape_message(tensor, messages::TensorType::kShape.number);
-  for (const int64_t size : shape) {
-    pbf_writer dimension(shape_message, messages::Shape::kDimension.number);
-    if (size >= 0) dimension.add_int64(messages::Dimension::kSize.number, size);
-  }
+/// A field of a protobuf message, of fewer than 128 bytes. The layers below write ONNX files of any size; this one is
+/// not worth depending on them.
+std::string field(int number, std::string_view bytes) {
+  return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())}.append(bytes);
 }
 
-/// An ONNX file of one node, zeros = Expand(0, shape).
-std::string expanding_graph(ElementType type, size_t rank) {
-  std::string model;
-  pbf_writer writer(model);
-  writer.add_int64(messages::Model::kIrVersion.number, 7);
-  {
-    pbf_writer graph(writer, messages::Model::kGraph.number);
-    {
-      pbf_writer node(graph, messages::Graph::kNode.number);
-      node.add_string(messages::Node::kInput.number, kZero);
-      node.add_string(messages::Node::kInput.number, kShape);
-      node.add_string(messages::Node::kOutput.number, kZeros);
-      node.add_string(messages::Node::kOpType.number, "Expand");
-    }
-    graph.add_string(messages::Graph::kName.number, kZeros);
-    {
-      pbf_writer zero(graph, messages::Graph::kInitializer.number);
-      zero.add_int64(messages::Tensor::kDataType.number, static_cast<int64_t>(type));
-      zero.add_string(messages::Tensor::kName.number, kZero);
-      zero.add_bytes(messages::Tensor::kRawData.number, std::string(type == ElementType::kF16 ? 2 : 4, '\0'));
-    }
-    const int64_t sizes = static_cast<int64_t>(rank);
-    add_value(graph, messages::Graph::kInput, kShape, ElementType::kI64, std::span(&sizes, 1));
-    add_value(graph, messages::Graph::kOutput, kZeros, type, std::vector<int64_t>(rank, -1));
-  }
-  pbf_writer operators(writer, messages::Model::kOperatorSet.number);
-  operators.add_int64(messages::OperatorSet::kVersion.number, 14);
-  return model;
+/// A field that is a number below 128.
+std::string field(int number, int value) {
+  return {static_cast<char>(number << 3), static_cast<char>(value)};
+}
+
+/// ValueInfoProto: an input or output whose type and dimensions these are, TensorShapeProto's own fields.
+std::string value_info(const char* name, ElementType type, const std::string& dimensions) {
+  const std::string tensor = field(1, static_cast<int>(type)) + field(2, dimensions);
+  return field(1, name) + field(2, field(1, tensor));
+}
+
+/// A ModelProto of one node, zeros = Expand(0, shape); numbers of fields are those of onnx.proto3.
+std::string expanding_graph(ElementType type, int rank) {
+  const std::string number(type == ElementType::kF16 ? 2 : 4, '\0');
+  const std::string zero = field(2, static_cast<int>(type)) + field(8, kZero) + field(9, number);
+  const std::string node = field(1, kZero) + field(1, kShape) + field(2, kZeros) + field(4, "Expand");
+  std::string any_sizes;
+  for (int i = 0; i < rank; ++i) any_sizes += field(1, "");
+  const std::string graph = field(1, node) + field(2, kZeros) + field(5, zero) +
+                            field(11, value_info(kShape, ElementType::kI64, field(1, field(1, rank)))) +
+                            field(12, value_info(kZeros, type, any_sizes));
+  constexpr int kIrVersion = 7;
+  constexpr int kOperatorSet = 14;
+  return field(1, kIrVersion) + field(7, graph) + field(8, field(2, kOperatorSet));
 }
 
 }  // namespace
 
-DeviceZeros::DeviceZeros(const Library& library, const SessionOptions* options, ElementType type, size_t rank)
+DeviceZeros::DeviceZeros(const Library& library, const SessionOptions* options, ElementType type, int rank)
     : library_(library), session_(library) {
   const std::string graph = expanding_graph(type, rank);
   library.check(

@@ -11,7 +11,7 @@ namespace salient::runner::ort {
 class DeviceZeros {
  public:
   /// `options` are those of the session whose tensors they are; `type` is kF32 or kF16, `rank` their dimensions.
-  DeviceZeros(const Library& library, const SessionOptions* options, ElementType type, size_t rank);
+  DeviceZeros(const Library& library, const SessionOptions* options, ElementType type, int rank);
 
   /// `tensor` has this shape. Throws internal where the provider cannot.
   void fill(const Value* tensor, std::span<const int64_t> shape) const;

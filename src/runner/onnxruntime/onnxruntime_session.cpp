@@ -20,7 +20,7 @@ using core::fail;
 namespace {
 
 /// [1, kv_heads, length, head_dim].
-constexpr int64_t kKvRank = 4;
+constexpr int kKvRank = 4;
 
 /// GraphOptimizationLevel.
 int optimization_level(const std::string& name, const std::string& origin) {
@@ -70,7 +70,7 @@ DecoderSession::DecoderSession(const model::Decoder& decoder, const OnnxRuntimeP
   check_inputs(decoder);
   check_outputs(decoder);
   if (!kv_on_host_ && names_.shares_buffers) {
-    zeros_.emplace(library_, options.get(), kv_element(), static_cast<size_t>(kKvRank));
+    zeros_.emplace(library_, options.get(), kv_element(), kKvRank);
   }
 }
 

@@ -27,6 +27,7 @@ struct Written {
   nlohmann::json fields;
   uint64_t bytes = 0;
   std::vector<convert::WeightChange> changes;
+  std::vector<std::string> limits = {};  ///< of those who run it, a sentence each
 };
 
 Written write_gguf(const ExportOptions& options, const model::Decoder& decoder, const Monitor& monitor) {
@@ -44,9 +45,10 @@ Written write_onnx(const ExportOptions& options, const model::Decoder& decoder, 
       decoder, {cpu ? convert::OnnxLayout::kCpu : convert::OnnxLayout::kDml, options.accuracy_level, options.output,
                 options.exact, monitor.on_progress, monitor.stop});
   return {fmt::format("for {}, dense weights in {}", options.layout, cpu ? "fp32" : "fp16"),
-          {{"layout", options.layout}},
+          {{"layout", options.layout}, {"limits", report.limits}},
           report.bytes,
-          report.changes};
+          report.changes,
+          report.limits};
 }
 
 Written write_packed(const ExportOptions& options, const model::Decoder& decoder, const Monitor& monitor) {
@@ -114,6 +116,7 @@ Report v1::export_model(const ModelName& name, const ExportOptions& options, con
                             core::format_bytes(written.bytes),
                             written.changes.empty() ? ", every quantized weight as it was" : "");
   report.text += describe_changes(written.changes);
+  for (const std::string& limit : written.limits) report.text += limit + '\n';
   nlohmann::json document = {{"output", options.output.string()},
                              {"format", options.format},
                              {"bytes", written.bytes},

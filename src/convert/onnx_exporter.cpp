@@ -1,5 +1,7 @@
 #include "convert/onnx_exporter.h"
 
+#include <fmt/format.h>
+
 #include "checkpoint/companions.h"
 #include "convert/genai_config.h"
 #include "convert/onnx_graph_builder.h"
@@ -80,6 +82,28 @@ void write_graph(const model::Decoder& decoder, const OnnxExportOptions& options
   step(parts);
 }
 
+/// What DirectML's attention leaves out, and does not say so; that of other providers does not.
+std::vector<std::string> directml_limits(const model::DecoderSpec& spec) {
+  std::vector<std::string> limits;
+  if (spec.attention_soft_cap != 0) {
+    limits.push_back(
+        fmt::format("DirectML does not cap the scores of attention, as this model does at {}: what it "
+                    "computes is another model",
+                    spec.attention_soft_cap));
+  }
+  int64_t window = 0;
+  for (const model::LayerAttention& attention : spec.attention) {
+    if (attention.window > 0 && (window == 0 || attention.window < window)) window = attention.window;
+  }
+  if (window > 0) {
+    limits.push_back(
+        fmt::format("DirectML has no windows of attention, as this model has of {} tokens: longer texts "
+                    "are computed as by another model",
+                    window));
+  }
+  return limits;
+}
+
 }  // namespace
 
 OnnxExportReport export_onnx(const model::Decoder& decoder, const OnnxExportOptions& options) {
@@ -89,6 +113,7 @@ OnnxExportReport export_onnx(const model::Decoder& decoder, const OnnxExportOpti
   folder.discard();
   folder = core::StagedFolder(options.output);
   OnnxExportReport report;
+  if (options.layout == OnnxLayout::kDml) report.limits = directml_limits(decoder.spec());
   try {
     write_graph(decoder, options, folder.path() / "model.onnx", report.changes);
     checkpoint::write_json(folder.path() / "genai_config.json",

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "convert/linear_fit.h"
@@ -26,7 +27,8 @@ struct OnnxExportOptions {
 
 struct OnnxExportReport {
   std::vector<WeightChange> changes;
-  uint64_t bytes = 0;  ///< of the folder written
+  std::vector<std::string> limits;  ///< with kDml: what DirectML leaves out of this graph, a sentence each
+  uint64_t bytes = 0;               ///< of the folder written
 };
 
 /// Writes a decoder as a folder of ONNX Runtime's generate() API: model.onnx, model.onnx.data, genai_config.json and

@@ -165,6 +165,11 @@ void OnnxGraphBuilder::finish(const Norm& final_norm, const core::LinearWeights*
 
 std::string OnnxGraphBuilder::normalize(const std::string& path, const Norm& norm, bool keep_sum) {
   if (branch_.empty()) return normalize_alone(path, norm, hidden_);
+  if (layout_ == OnnxLayout::kDml) {
+    hidden_ = node("Add", path + "/Add", {hidden_, branch_});
+    branch_.clear();
+    return normalize_alone(path, norm, hidden_);
+  }
   const std::string output = path + "/output_0";
   const std::string sum = path + "/output_3";
   OnnxNewNode skip{kMicrosoft + (norm.bias.empty() ? "SkipSimplifiedLayerNormalization" : "SkipLayerNormalization"),
@@ -179,7 +184,12 @@ std::string OnnxGraphBuilder::normalize(const std::string& path, const Norm& nor
   return output;
 }
 
-std::string OnnxGraphBuilder::normalize_alone(const std::string& path, const Norm& norm, const std::string& branch) {
+/// DirectML keeps the mean square in the numbers of what it normalizes: a half overflows where hidden states are 256
+/// and more on average, as those of SmolLM2's first token are, and the norm is then zero.
+std::string OnnxGraphBuilder::normalize_alone(const std::string& path, const Norm& norm, std::string branch) {
+  if (layout_ == OnnxLayout::kDml) {
+    branch = node("Cast", path + "/Cast", {branch}, {{"to", static_cast<int64_t>(ElementType::kFloat)}});
+  }
   return node(norm.bias.empty() ? "SimplifiedLayerNormalization" : "LayerNormalization", path + "/LayerNorm",
               norm_inputs(path, {branch}, norm),
               {{"epsilon", spec_.norm_epsilon}, {"axis", int64_t{-1}}, {"stash_type", int64_t{1}}});

@@ -41,7 +41,7 @@ class OnnxGraphBuilder {
   void add_inputs();
   /// Adds the branch that is waiting to the hidden states, and returns what the norm makes of their sum.
   std::string normalize(const std::string& path, const model::Norm& norm, bool keep_sum);
-  std::string normalize_alone(const std::string& path, const model::Norm& norm, const std::string& branch);
+  std::string normalize_alone(const std::string& path, const model::Norm& norm, std::string branch);
   std::string normalize_heads(const std::string& path, const model::Norm& norm, const std::string& heads, int64_t size);
   std::string turn(const std::string& path, const OnnxRopeValues& rope, const std::string& heads, int64_t count,
                    int64_t rotary_dim);

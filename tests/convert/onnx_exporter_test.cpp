@@ -189,12 +189,30 @@ TEST_F(OnnxExporter, WritesThreeLinearsAndRotaryNodesForDirectMl) {
   EXPECT_EQ(model.graph.initializers.at("cos_cache").dtype(), core::DType::kF16);
 }
 
+TEST_F(OnnxExporter, NormalizesInFloatForDirectMl) {
+  make_qwen3();
+  run(OnnxLayout::kDml);
+  const OnnxModel model = graph();
+  EXPECT_EQ(count(model, "com.microsoft.SkipSimplifiedLayerNormalization"), 0);
+  EXPECT_EQ(count(model, "SimplifiedLayerNormalization"), 2 * 4 + 1);
+  for (const OnnxNode& norm : model.graph.nodes) {
+    if (norm.op != "SimplifiedLayerNormalization") continue;
+    const OnnxNode& cast = node(model, norm.input(0).substr(0, norm.input(0).find("/output_0")));
+    EXPECT_EQ(cast.op, "Cast");
+    EXPECT_EQ(cast.attributes.at("to").integer, static_cast<int64_t>(checkpoint::OnnxElementType::kFloat));
+    EXPECT_EQ(model.graph.initializers.at(norm.input(1)).dtype(), core::DType::kF16) << norm.name;
+  }
+  const OnnxNode& sum = node(model, "/model/layers.1/input_layernorm/Add");
+  EXPECT_EQ(sum.input(0), node(model, "/model/layers.0/post_attention_layernorm/Add").outputs[0]);
+  EXPECT_EQ(sum.input(1), node(model, "/model/layers.0/mlp/down_proj/MatMulNBits").outputs[0]);
+}
+
 TEST_F(OnnxExporter, WritesTheWindowOfEachLayer) {
   source_.config["model_type"] = "qwen2";
   source_.config["use_sliding_window"] = true;
   source_.config["sliding_window"] = 24;
   source_.config["layer_types"] = {"sliding_attention", "full_attention"};
-  run();
+  EXPECT_TRUE(run().limits.empty());
   const OnnxModel model = graph();
   const auto window = [&](int layer) {
     const std::string name = fmt::format("/model/layers.{}/attn/GroupQueryAttention", layer);
@@ -202,6 +220,9 @@ TEST_F(OnnxExporter, WritesTheWindowOfEachLayer) {
   };
   EXPECT_EQ(window(0), 24);
   EXPECT_EQ(window(1), -1);
+  const std::vector<std::string> limits = run(OnnxLayout::kDml).limits;
+  ASSERT_EQ(limits.size(), 1u);
+  EXPECT_NE(limits[0].find("windows of attention, as this model has of 24 tokens"), std::string::npos) << limits[0];
 }
 
 TEST_F(OnnxExporter, ChoosesTablesByTheLengthOfTheText) {

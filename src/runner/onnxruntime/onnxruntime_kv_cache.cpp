@@ -89,11 +89,11 @@ std::vector<float> OnnxRuntimeKvCache::run(Page& page, std::span<const int64_t> 
 /// Tokens to compute together behind `computed` others.
 int64_t OnnxRuntimeKvCache::next_tokens(int64_t computed, const Wanted& wanted) const {
   const int64_t missing = wanted.total - computed;
-  if (session_->takes_one_prompt() && computed > 0) return 1;
+  if (session_->provider().is_directml() && computed > 0) return 1;
   if (session_->last_logits_only() && wanted.first_row < wanted.total) {
     return std::max<int64_t>(wanted.first_row + 1 - computed, 1);
   }
-  if (session_->takes_one_prompt()) return missing;
+  if (session_->provider().is_directml()) return missing;
   return std::min(missing, std::max(kChunkTokens, wanted.least - computed));
 }
 
@@ -104,7 +104,7 @@ void OnnxRuntimeKvCache::compute(Page& page, const Wanted& wanted, std::vector<f
                "other rotary frequencies begin, cannot be had",
                wanted.least);
   }
-  if (session_->takes_one_prompt() && wanted.total - page.computed > kMostSingleSteps) page.computed = 0;
+  if (session_->provider().is_directml() && wanted.total - page.computed > kMostSingleSteps) page.computed = 0;
   prepare(page, std::max(wanted.total, wanted.least));
   while (page.computed < wanted.total) {
     const int64_t begin = page.computed;

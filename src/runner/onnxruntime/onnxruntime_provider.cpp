@@ -99,6 +99,10 @@ void append_dml(const ort::Library& library, ort::SessionOptions* session_option
 
 }  // namespace
 
+bool OnnxRuntimeProvider::is_directml() const {
+  return std::string_view(device) == "dml";
+}
+
 std::span<const OnnxRuntimeProvider> onnxruntime_providers() {
   return kProviders;
 }
@@ -136,7 +140,7 @@ void ort::append_provider(const Library& library, SessionOptions* session_option
   const std::string_view device = provider.device;
   if (device == "ort-cpu") return;  // it is always there, and has no options
   if (device == "cuda") return append_cuda(library, session_options, options);
-  if (device == "dml") return append_dml(library, session_options, options);
+  if (provider.is_directml()) return append_dml(library, session_options, options);
   const OptionLists lists(options);
   library.check(library.api().append_provider(session_options, provider.registered, lists.keys.data(),
                                               lists.values.data(), lists.keys.size()),

@@ -16,6 +16,10 @@ struct OnnxRuntimeProvider {
   const char* name;        ///< as the library lists it
   const char* registered;  ///< as the library's functions and genai_config.json name it, upper case or lower
   const char* package;     ///< of pip, whose library has it
+
+  /// DirectML's attention leaves out, without saying so, some of what its operator can be asked for: windows, soft
+  /// caps, and several tokens that follow others.
+  bool is_directml() const;
 };
 
 /// ort-cpu, webgpu, dml, cuda, openvino and coreml.

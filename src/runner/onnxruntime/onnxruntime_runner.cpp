@@ -101,7 +101,7 @@ std::vector<float> OnnxRuntimeRunner::forward(std::span<const TokenRun> runs) {
 
 /// DirectML's attention sees all earlier tokens, whatever window its operator is given.
 void OnnxRuntimeRunner::check_window(int64_t total) const {
-  if (device() != "dml") return;
+  if (!options_.provider->is_directml()) return;
   for (const model::LayerAttention& attention : spec().attention) {
     if (attention.window == 0 || total <= attention.window) continue;
     fail(ErrorKind::kUnsupported,

@@ -74,13 +74,9 @@ DecoderSession::DecoderSession(const model::Decoder& decoder, const OnnxRuntimeP
   }
 }
 
-bool DecoderSession::takes_one_prompt() const {
-  return std::string_view(provider_.device) == "dml";
-}
-
 /// What DirectML's attention leaves out of what its operator can ask for, without saying so.
 void DecoderSession::check_attention(const model::Decoder& decoder) const {
-  if (!takes_one_prompt()) return;
+  if (!provider_.is_directml()) return;
   const model::DecoderSpec& spec = decoder.spec();
   if (!names_.shares_buffers) {
     fail(ErrorKind::kUnsupported,

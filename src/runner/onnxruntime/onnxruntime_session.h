@@ -36,8 +36,6 @@ class DecoderSession {
   bool kv_on_host() const { return kv_on_host_; }
   /// Operators that the CPU computes for a provider that is another: what makes masks and positions, as a rule.
   const std::set<std::string>& operators_on_cpu() const { return operators_on_cpu_; }
-  /// Whether more than one token can only be computed as the beginning of a text.
-  bool takes_one_prompt() const;
   int64_t vocab_size() const { return vocab_size_; }
   /// The graph computes the logits of the last token only.
   bool last_logits_only() const { return last_logits_only_; }

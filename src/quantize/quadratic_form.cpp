@@ -42,6 +42,21 @@ void QuadraticForm::evaluate(const float* deltas, int64_t rows, int64_t stride, 
   }
 }
 
+double QuadraticForm::sum(int64_t rows, const MakeRows& make, core::ThreadPool& pool) const {
+  constexpr int64_t kRowBlock = 96;
+  const int64_t blocks = (rows + kRowBlock - 1) / kRowBlock;
+  std::vector<double> block_losses(static_cast<size_t>(blocks));
+  pool.each(blocks, [&](int64_t block) {
+    const int64_t first = block * kRowBlock;
+    Matrix deltas(std::min(kRowBlock, rows - first), size_);
+    std::vector<double> losses(static_cast<size_t>(deltas.rows));
+    make(first, deltas);
+    evaluate(deltas.values.data(), deltas.rows, size_, losses.data());
+    for (const double loss : losses) block_losses[block] += loss;
+  });
+  return std::accumulate(block_losses.begin(), block_losses.end(), 0.0);
+}
+
 GroupForm::GroupForm(const Matrix& matrix, int64_t first, int64_t size) : size_(size), tiles_(size, size) {
   tiles_.pack(matrix.row(first) + first, matrix.columns, 1, size, size);
 }
@@ -58,20 +73,11 @@ GroupedForm::GroupedForm(Matrix gram_matrix, int group_size, core::ThreadPool& p
 
 double output_error(const Matrix& target, const core::QuantizedTensor& rounded, const QuadraticForm& form,
                     core::ThreadPool& pool) {
-  constexpr int64_t kRowBlock = 96;
-  const int64_t blocks = (target.rows + kRowBlock - 1) / kRowBlock;
-  std::vector<double> block_losses(static_cast<size_t>(blocks));
-  pool.each(blocks, [&](int64_t block) {
-    const int64_t first = block * kRowBlock;
-    const int64_t count = std::min(kRowBlock, target.rows - first);
-    Matrix deltas(count, target.columns);
-    std::vector<double> losses(static_cast<size_t>(count));
-    rounded.dequantize_rows(first, count, deltas.values.data());
-    for (int64_t i = 0; i < count * target.columns; ++i) deltas.values[i] -= target.row(first)[i];
-    form.evaluate(deltas.values.data(), count, target.columns, losses.data());
-    for (const double loss : losses) block_losses[block] += loss;
-  });
-  return std::accumulate(block_losses.begin(), block_losses.end(), 0.0);
+  const auto difference = [&](int64_t first, Matrix& deltas) {
+    rounded.dequantize_rows(first, deltas.rows, deltas.values.data());
+    for (int64_t i = 0; i < deltas.rows * deltas.columns; ++i) deltas.values[i] -= target.row(first)[i];
+  };
+  return form.sum(target.rows, difference, pool);
 }
 
 }  // namespace salient::quantize

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "core/quantized_tensor.h"
@@ -11,13 +12,18 @@
 namespace salient::quantize {
 
 /// The quadratic form of a symmetric matrix, packed for fast evaluation on many vectors. It multiplies with what is on
-/// and below the diagonal's blocks only, since the rest would add the same again.
+/// and above the diagonal's blocks only, since the rest would add the same again.
 class QuadraticForm {
  public:
   QuadraticForm(const Matrix& matrix, core::ThreadPool& pool);
 
   /// losses[i] = d_i H d_i^T for rows d_i of [rows, size], `stride` numbers apart.
   void evaluate(const float* deltas, int64_t rows, int64_t stride, double* losses) const;
+
+  /// Fills `deltas`, [count, size], with rows `first` to `first` + count.
+  using MakeRows = std::function<void(int64_t first, Matrix& deltas)>;
+  /// The sum of d H d^T over `rows` rows d, which `make` makes a few at a time, on the threads of the pool.
+  double sum(int64_t rows, const MakeRows& make, core::ThreadPool& pool) const;
 
  private:
   int64_t size_;

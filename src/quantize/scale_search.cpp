@@ -105,22 +105,13 @@ double sampled_loss(const ScaleGroup& group, const QuadraticForm& form, std::spa
   for (const Matrix* weights : group.weights) {
     for (int64_t row = 0; row < weights->rows; row += row_step) rows.push_back(weights->row(row));
   }
-  const int64_t blocks = (std::ssize(rows) + kRowBlock - 1) / kRowBlock;
-  std::vector<double> block_losses(static_cast<size_t>(blocks));
-  pool.each(blocks, [&](int64_t block) {
-    const int64_t first = block * kRowBlock;
-    const int64_t count = std::min(kRowBlock, std::ssize(rows) - first);
+  const auto make = [&](int64_t first, Matrix& deltas) {
     std::vector<float> scaled(static_cast<size_t>(width));
-    Matrix deltas(count, width);
-    std::vector<double> losses(static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i)
+    for (int64_t i = 0; i < deltas.rows; ++i) {
       rounding_error(rows[first + i], scales, group_size, group.zero, scaled, deltas.row(i));
-    form.evaluate(deltas.values.data(), count, width, losses.data());
-    for (const double loss : losses) block_losses[block] += loss;
-  });
-  double total = 0;
-  for (const double loss : block_losses) total += loss;
-  return total;
+    }
+  };
+  return form.sum(std::ssize(rows), make, pool);
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ TEST_F(PackedWriterTest, PutsNothingUnderTheFinalNameBeforeItFinishes) {
   std::set<std::string> names;
   for (const auto& entry : fs::directory_iterator(output())) {
     sum += entry.file_size();
-    names.insert(entry.path().filename());
+    names.insert(entry.path().filename().string());
   }
   EXPECT_EQ(names, (std::set<std::string>{"config.json", "model.safetensors"}));
   EXPECT_EQ(bytes, sum);

@@ -10,7 +10,8 @@ namespace salient::runner::ort {
 /// Makes tensors on a provider's device zero. The library has no call for it, so a graph of one node does it.
 class DeviceZeros {
  public:
-  /// `options` are those of the session whose tensors they are; `type` is kF32 or kF16, `rank` their dimensions.
+  /// `options` are for the same provider as those of the session whose tensors they are; `type` is kF32 or kF16, `rank`
+  /// their dimensions.
   DeviceZeros(const Library& library, const SessionOptions* options, ElementType type, int rank);
 
   /// `tensor` has this shape. Throws internal where the provider cannot.

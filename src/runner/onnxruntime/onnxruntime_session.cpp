@@ -65,12 +65,12 @@ DecoderSession::DecoderSession(const model::Decoder& decoder, const OnnxRuntimeP
       host_memory_(library_),
       kv_allocator_(library_) {
   check_attention(decoder);
-  const SessionOptionsHandle options = open(decoder, threads);
+  open(decoder, threads);
   library_.check(library_.api().create_cpu_memory_info(kDeviceAllocator, kDefaultMemory, host_memory_.out()), "memory");
   check_inputs(decoder);
   check_outputs(decoder);
   if (!kv_on_host_ && names_.shares_buffers) {
-    zeros_.emplace(library_, options.get(), kv_element(), kKvRank);
+    zeros_.emplace(library_, options_with_provider(1).get(), kv_element(), kKvRank);
   }
 }
 
@@ -90,12 +90,21 @@ void DecoderSession::check_attention(const model::Decoder& decoder) const {
   }
 }
 
-SessionOptionsHandle DecoderSession::open(const model::Decoder& decoder, int threads) {
+/// For one session only: WebGPU's provider counts those that use its device by the options, and a second one with the
+/// same would free the device under the first.
+SessionOptionsHandle DecoderSession::options_with_provider(int threads) const {
+  const Api& api = library_.api();
+  SessionOptionsHandle options(library_);
+  library_.check(api.create_session_options(options.out()), provider_.device);
+  library_.check(api.set_intra_op_threads(options.get(), threads), provider_.device);
+  append_provider(library_, options.get(), provider_, names_.provider_options);
+  return options;
+}
+
+void DecoderSession::open(const model::Decoder& decoder, int threads) {
   const Api& api = library_.api();
   const std::string graph = folder_of(decoder, provider_.device).graph.string();
-  SessionOptionsHandle options(library_);
-  library_.check(api.create_session_options(options.out()), graph);
-  library_.check(api.set_intra_op_threads(options.get(), threads), graph);
+  const SessionOptionsHandle options = options_with_provider(threads);
   if (!names_.optimization_level.empty()) {
     const int level = optimization_level(names_.optimization_level, config_of(decoder));
     library_.check(api.set_graph_optimization_level(options.get(), level), graph);
@@ -104,7 +113,6 @@ SessionOptionsHandle DecoderSession::open(const model::Decoder& decoder, int thr
     library_.check(api.add_session_config_entry(options.get(), key.c_str(), value.c_str()), config_of(decoder),
                    ErrorKind::kInvalidInput);
   }
-  append_provider(library_, options.get(), provider_, names_.provider_options);
   const bool is_cpu = std::string_view(provider_.device) == "ort-cpu";
   if (!is_cpu) {
     library_.check(api.add_session_config_entry(options.get(), "session.record_ep_graph_assignment_info", "1"), graph);
@@ -113,7 +121,6 @@ SessionOptionsHandle DecoderSession::open(const model::Decoder& decoder, int thr
   library_.check(api.create_session(library_.env(), path.c_str(), options.get(), session_.out()),
                  fmt::format("{} with {}", graph, provider_.device), ErrorKind::kUnsupported);
   if (!is_cpu) check_assignment(graph);
-  return options;
 }
 
 /// A graph whose weights are shared out between a device and the CPU would be slow and say nothing.

@@ -37,8 +37,8 @@ QuantizedTensor random_tensor(int64_t out_features, int64_t in_features, int gro
 class AwqCheckpoint : public testing::Test {
  protected:
   const Checkpoint& open(std::vector<OutputTensor> tensors) {
+    checkpoint_ = Checkpoint();  // Windows replaces no file that is mapped
     write_safetensors(folder_.path() / "part", tensors);
-    checkpoint_ = Checkpoint();
     checkpoint_.path = "the model";
     add_safetensors_file(folder_.path() / "part", checkpoint_.tensors);
     return checkpoint_;

@@ -151,16 +151,18 @@ TEST_F(GgufTensors, NormsOfGemmaAreThoseOfTransformers) {
 TEST_F(GgufTensors, OfQueryKeyAndValueInOneComeApart) {
   std::vector<float> rows(16);
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<float>(i);
-  const Checkpoint checkpoint =
-      open(metadata_of("phi2").tensor("blk.0.attn_qkv.weight", {1, 16}, kGgmlF32, bytes_of(rows)));
-  const auto row_0 = [&](const std::string& name, int64_t count) {
-    float value = 0;
-    checkpoint.matrix("model.layers.0.self_attn." + name + ".weight", count, 1).read_rows(0, 1, &value);
-    return value;
-  };
-  EXPECT_EQ(row_0("q_proj", 8), 0);
-  EXPECT_EQ(row_0("k_proj", 4), 8);
-  EXPECT_EQ(row_0("v_proj", 4), 12);
+  {
+    const Checkpoint checkpoint =
+        open(metadata_of("phi2").tensor("blk.0.attn_qkv.weight", {1, 16}, kGgmlF32, bytes_of(rows)));
+    const auto row_0 = [&](const std::string& name, int64_t count) {
+      float value = 0;
+      checkpoint.matrix("model.layers.0.self_attn." + name + ".weight", count, 1).read_rows(0, 1, &value);
+      return value;
+    };
+    EXPECT_EQ(row_0("q_proj", 8), 0);
+    EXPECT_EQ(row_0("k_proj", 4), 8);
+    EXPECT_EQ(row_0("v_proj", 4), 12);
+  }
   expect_error(ErrorKind::kInvalidInput, {"blk.0.attn_qkv.weight has 15 rows", "8 for queries"}, [&] {
     open(metadata_of("phi2").tensor("blk.0.attn_qkv.weight", {1, 15}, kGgmlF32, std::string(60, '\0')));
   });

@@ -119,9 +119,11 @@ TEST_F(GptqFolder, KeepsActivationOrderAsTheInputsOfColumns) {
 TEST_F(GptqFolder, NeedsNoOrderWhereGroupsAreConsecutive) {
   auto tensors = make_linear();
   tensors.push_back(make_groups(in_order));
-  const Checkpoint checkpoint = open(quantization({{"format", "gptq_v2"}}), tensors);
-  EXPECT_TRUE(checkpoint.quantized.at("p").read().column_input.empty());
-  EXPECT_EQ(values(checkpoint), expected(in_order));
+  {
+    const Checkpoint checkpoint = open(quantization({{"format", "gptq_v2"}}), tensors);
+    EXPECT_TRUE(checkpoint.quantized.at("p").read().column_input.empty());
+    EXPECT_EQ(values(checkpoint), expected(in_order));
+  }
   // Consecutive, but the second first.
   const auto swapped = [](int64_t in) { return 1 - in_order(in); };
   tensors.back() = make_groups(swapped);

@@ -315,9 +315,9 @@ TEST_F(OnnxFolder, SaysWhichTokensALayerSees) {
   json config = tests::genai_config();
   config["model"]["type"] = "mistral";
   replace_attribute("/attention", "local_window_size", 8);
-  const Checkpoint checkpoint = open(config);
-  EXPECT_EQ(checkpoint.config["sliding_window"], 8);
-  EXPECT_EQ(checkpoint.config["layer_types"], json({"sliding_attention"}));
+  const json found = open(config).config;
+  EXPECT_EQ(found["sliding_window"], 8);
+  EXPECT_EQ(found["layer_types"], json({"sliding_attention"}));
   replace_attribute("/attention", "local_window_size", -1);
   EXPECT_FALSE(open(config).config.contains("sliding_window"));
 }

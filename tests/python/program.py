@@ -23,11 +23,12 @@ def environment(**changes):
 
 def run(*arguments, env=None, **options):
     """Runs the program to its end: returncode, stdout and stderr as text."""
-    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 120,
+               **options}
     if "input" in options:
         del options["stdin"]
-    return subprocess.run([PROGRAM, *map(str, arguments)], env=environment(**(env or {})), text=True, timeout=120,
-                          check=False, **options)
+    return subprocess.run([PROGRAM, *map(str, arguments)], env=environment(**(env or {})), text=True, check=False,
+                          **options)
 
 
 def instruction_sets(model):

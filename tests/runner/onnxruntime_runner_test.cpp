@@ -34,9 +34,9 @@ bool is_dml() {
   return std::string_view(tested_provider().device) == "dml";
 }
 
-/// Of log-probabilities: fp32 sums in another order, or half floats throughout.
+/// Of log-probabilities: fp32 sums in another order, or half floats throughout, of which DirectML makes sums in halves.
 double bound() {
-  return is_dml() ? 0.05 : 5e-5;
+  return is_dml() ? 0.15 : 5e-5;
 }
 
 std::vector<int32_t> some_tokens(int64_t count, int32_t first = 0) {
@@ -118,13 +118,15 @@ class OnnxRuntimeRunners : public testing::Test {
 };
 
 TEST_F(OnnxRuntimeRunners, SaysWhatItIs) {
-  OnnxRuntimeRunner runner = make();
-  EXPECT_EQ(runner.device(), tested_provider().device);
-  EXPECT_NE(runner.device_description().find(tested_provider().name), std::string::npos);
-  EXPECT_EQ(runner.activations(), Activations::kFp32);
-  EXPECT_EQ(runner.kv_dtype(), is_dml() ? core::DType::kF16 : core::DType::kF32);
-  EXPECT_EQ(runner.kv_bytes_per_token(), 2 * 2 * 2 * 16 * (is_dml() ? 2 : 4));
-  EXPECT_GT(runner.bytes_per_token(), 0);
+  {
+    OnnxRuntimeRunner runner = make();
+    EXPECT_EQ(runner.device(), tested_provider().device);
+    EXPECT_NE(runner.device_description().find(tested_provider().name), std::string::npos);
+    EXPECT_EQ(runner.activations(), Activations::kFp32);
+    EXPECT_EQ(runner.kv_dtype(), is_dml() ? core::DType::kF16 : core::DType::kF32);
+    EXPECT_EQ(runner.kv_bytes_per_token(), 2 * 2 * 2 * 16 * (is_dml() ? 2 : 4));
+    EXPECT_GT(runner.bytes_per_token(), 0);
+  }
   export_model(shape(), {}, 4);
   EXPECT_EQ(make().activations(), Activations::kInt8);
 }

@@ -23,6 +23,8 @@ LIBRARY = {"SALIENT_ONNXRUNTIME": windows_path(DLLS)}
 TEXT = "The quick brown fox jumps over the lazy dog while the cat sleeps. " * 6
 # Half floats throughout, in sums of another order: of mean log-probabilities.
 BOUND = 2e-3
+# A software driver takes seconds for each token of SmolLM2.
+TIMEOUT = 900
 
 
 def native(*arguments):
@@ -51,7 +53,7 @@ def count_on_the_device(path):
 class DirectMlTest(program.ProgramTest):
     def generate(self, model, prompt, device, tokens):
         flags = ["--max-tokens", tokens, "--temperature", "0", "--json", "--device", device]
-        result = self.run_well("generate", model, "--prompt", prompt, *flags, env=LIBRARY)
+        result = self.run_well("generate", model, "--prompt", prompt, *flags, env=LIBRARY, timeout=TIMEOUT)
         return json.loads(result.stdout)["ids"]
 
     def expect_the_cpus_tokens(self, model, prompt, tokens):
@@ -61,8 +63,9 @@ class DirectMlTest(program.ProgramTest):
 
     def expect_the_cpus_perplexity(self, model, text, window):
         flags = ["--data", text, "--window", window, "--limit", "2", "--json"]
-        on_cpu, here = (json.loads(self.run_well("perplexity", model, *flags, "--device", device,
-                                                 env=LIBRARY).stdout)[0]["perplexity"] for device in ("ort-cpu", "dml"))
+        on_cpu, here = (json.loads(self.run_well("perplexity", model, *flags, "--device", device, env=LIBRARY,
+                                                 timeout=TIMEOUT).stdout)[0]["perplexity"]
+                        for device in ("ort-cpu", "dml"))
         self.assertLess(abs(math.log(here / on_cpu)), BOUND)
 
 
@@ -128,7 +131,7 @@ class SmolLm2Test(DirectMlTest):
 
     def test_tokens_are_the_cpus(self):
         for prompt in ("The capital of France is", "Once upon a time, there was", "Water boils at"):
-            self.expect_the_cpus_tokens(self.model, prompt, 32)
+            self.expect_the_cpus_tokens(self.model, prompt, 24)
         self.expect_the_cpus_tokens(self.model, self.text.read_text()[:1200], 8)
 
     def test_perplexity_is_the_cpus(self):
@@ -136,7 +139,7 @@ class SmolLm2Test(DirectMlTest):
 
     def test_tokens_are_the_same_where_nothing_may_fall_back_to_the_cpu(self):
         prompt = "The capital of France is"
-        expected = self.generate(self.model, prompt, "dml", 16)
+        expected = self.generate(self.model, prompt, "dml", 8)
         folder = self.folder / "strict"
         shutil.copytree(self.model, folder)
         path = folder / "genai_config.json"
@@ -146,7 +149,7 @@ class SmolLm2Test(DirectMlTest):
         result = program.run("generate", folder, "--prompt", prompt, "--device", "dml", env=LIBRARY)
         self.expect_sentence(result, "fallback to CPU EP has been explicitly disabled")
         count_on_the_device(folder / "model.onnx")
-        self.assertEqual(self.generate(folder, prompt, "dml", 16), expected)
+        self.assertEqual(self.generate(folder, prompt, "dml", 8), expected)
 
 
 if __name__ == "__main__":

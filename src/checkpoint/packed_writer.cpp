@@ -121,17 +121,13 @@ uint64_t PackedWriter::finish(const Checkpoint& source, const PackedSettings& se
   write_json(folder / "config.json", make_config(source, settings));
   write_companions(source, folder);
   uint64_t bytes = 0;
-  std::error_code error;
-  for (const fs::path& path : core::entries_of(folder, error)) {
+  for (const fs::path& path : core::entries_of(folder)) {
     const std::string name = path.filename().string();
     if (name.starts_with("part-") || name.starts_with("note-") || name == kSettingsFile) {
       fs::remove(path);
     } else {
       bytes += fs::file_size(path);
     }
-  }
-  if (error) {
-    core::fail(core::ErrorKind::kInvalidInput, "{}: cannot be read: {}", folder.string(), error.message());
   }
   folder_.commit();
   return bytes;

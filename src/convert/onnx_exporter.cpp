@@ -119,11 +119,7 @@ OnnxExportReport export_onnx(const model::Decoder& decoder, const OnnxExportOpti
     checkpoint::write_json(folder.path() / "genai_config.json",
                            make_genai_config(source, decoder.spec(), options.layout));
     checkpoint::write_companions(source, folder.path());
-    std::error_code error;
-    for (const fs::path& path : core::entries_of(folder.path(), error)) report.bytes += fs::file_size(path);
-    if (error) {
-      core::fail(core::ErrorKind::kInvalidInput, "{}: cannot be read: {}", folder.path().string(), error.message());
-    }
+    for (const fs::path& path : core::entries_of(folder.path())) report.bytes += fs::file_size(path);
     folder.commit();
   } catch (...) {
     folder.discard();

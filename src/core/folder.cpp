@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "core/os.h"
 
 namespace salient::core {
@@ -32,6 +33,13 @@ void add_files(const fs::path& folder, std::vector<fs::path>& files, std::error_
 std::vector<fs::path> entries_of(const fs::path& folder, std::error_code& error) {
   std::vector<fs::path> paths = os::list_folder(folder, error);
   std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> paths = entries_of(folder, error);
+  if (error) fail(ErrorKind::kInvalidInput, "{}: cannot be read: {}", folder.string(), error.message());
   return paths;
 }
 

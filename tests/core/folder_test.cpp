@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace salient::core {
@@ -59,6 +60,8 @@ TEST(Folder, ThatIsMissingIsAnErrorToListAndNoneToRemove) {
   std::error_code error;
   EXPECT_TRUE(entries_of(folder.path() / "none", error).empty());
   EXPECT_EQ(error, std::errc::no_such_file_or_directory);
+  tests::expect_error(ErrorKind::kInvalidInput, {(folder.path() / "none").string() + ": cannot be read"},
+                      [&] { entries_of(folder.path() / "none"); });
   EXPECT_TRUE(files_below(folder.path() / "none", error).empty());
   EXPECT_EQ(error, std::errc::no_such_file_or_directory);
   remove_folder(folder.path() / "none");

@@ -65,11 +65,16 @@ DecoderSession::DecoderSession(const model::Decoder& decoder, const OnnxRuntimeP
       host_memory_(library_),
       kv_allocator_(library_) {
   check_attention(decoder);
-  open(decoder, threads);
+  const SessionOptionsHandle options = open(decoder, threads);
   library_.check(library_.api().create_cpu_memory_info(kDeviceAllocator, kDefaultMemory, host_memory_.out()), "memory");
   check_inputs(decoder);
   check_outputs(decoder);
-  if (!kv_on_host_ && names_.shares_buffers) {
+  if (kv_on_host_ || !names_.shares_buffers) return;
+  // DirectML makes a device for each options, and takes no tensors of another. WebGPU's provider counts who uses its
+  // device by the options: a second session with the same would free the device under the first.
+  if (provider_.is_directml()) {
+    zeros_.emplace(library_, options.get(), kv_element(), kKvRank);
+  } else {
     zeros_.emplace(library_, options_with_provider(1).get(), kv_element(), kKvRank);
   }
 }
@@ -90,8 +95,6 @@ void DecoderSession::check_attention(const model::Decoder& decoder) const {
   }
 }
 
-/// For one session only: WebGPU's provider counts those that use its device by the options, and a second one with the
-/// same would free the device under the first.
 SessionOptionsHandle DecoderSession::options_with_provider(int threads) const {
   const Api& api = library_.api();
   SessionOptionsHandle options(library_);
@@ -101,10 +104,10 @@ SessionOptionsHandle DecoderSession::options_with_provider(int threads) const {
   return options;
 }
 
-void DecoderSession::open(const model::Decoder& decoder, int threads) {
+SessionOptionsHandle DecoderSession::open(const model::Decoder& decoder, int threads) {
   const Api& api = library_.api();
   const std::string graph = folder_of(decoder, provider_.device).graph.string();
-  const SessionOptionsHandle options = options_with_provider(threads);
+  SessionOptionsHandle options = options_with_provider(threads);
   if (!names_.optimization_level.empty()) {
     const int level = optimization_level(names_.optimization_level, config_of(decoder));
     library_.check(api.set_graph_optimization_level(options.get(), level), graph);
@@ -121,6 +124,7 @@ void DecoderSession::open(const model::Decoder& decoder, int threads) {
   library_.check(api.create_session(library_.env(), path.c_str(), options.get(), session_.out()),
                  fmt::format("{} with {}", graph, provider_.device), ErrorKind::kUnsupported);
   if (!is_cpu) check_assignment(graph);
+  return options;
 }
 
 /// A graph whose weights are shared out between a device and the CPU would be slow and say nothing.

@@ -57,7 +57,8 @@ class DecoderSession {
  private:
   void check_attention(const model::Decoder& decoder) const;
   SessionOptionsHandle options_with_provider(int threads) const;
-  void open(const model::Decoder& decoder, int threads);
+  /// Returns the options that the session has.
+  SessionOptionsHandle open(const model::Decoder& decoder, int threads);
   void check_inputs(const model::Decoder& decoder);
   void check_outputs(const model::Decoder& decoder);
   void check_assignment(const std::string& graph);

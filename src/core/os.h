@@ -9,7 +9,7 @@
 #include <system_error>
 #include <vector>
 
-/// Everything Salient asks of the operating system; one os_*.cpp answers for each.
+/// Everything Salient asks of the operating system; os_*.cpp answer for each.
 namespace salient::core::os {
 
 /// Creates or truncates a file for writing. Throws, naming the file and the system's reason.
@@ -25,7 +25,8 @@ void rename_durably(const std::filesystem::path& from, const std::filesystem::pa
 /// What is in a folder, as paths in no order; `error` says why it cannot be read.
 std::vector<std::filesystem::path> list_folder(const std::filesystem::path& folder, std::error_code& error);
 
-/// The CPUs this process may use: its affinity mask, capped by the cgroup's quota rounded down, at least 1.
+/// The CPUs this process may use, at least 1: its affinity mask, capped by the cgroup's quota rounded down; on macOS
+/// the fast ones.
 int usable_cpus();
 /// Sleeps while `value` is `old`; may wake for nothing. std::atomic::wait sleeps through notifications where libstdc++
 /// has no futex (seen in gcc 12 for Windows).
@@ -48,11 +49,11 @@ bool is_terminal(int stream);
 uint64_t available_memory();
 /// Where programs keep what they can get again: $XDG_CACHE_HOME or ~/.cache; empty when neither is known.
 std::filesystem::path shared_cache_folder();
-/// Where downloads and derived data of this user are kept: $SALIENT_CACHE, or the platform's cache folder
-/// with "salient" under it (on Windows %LOCALAPPDATA%\salient\cache).
+/// Where downloads and derived data of this user are kept: $SALIENT_CACHE, or the platform's cache folder with "salient"
+/// under it (on Windows %LOCALAPPDATA%\salient\cache, on macOS ~/Library/Caches).
 std::filesystem::path cache_folder();
-/// Where what this user made is kept: $XDG_DATA_HOME or ~/.local/share (on Windows %LOCALAPPDATA%) with "salient" under
-/// it; empty when neither is known.
+/// Where what this user made is kept: $XDG_DATA_HOME or ~/.local/share (on Windows %LOCALAPPDATA%, on macOS
+/// ~/Library/Application Support) with "salient" under it; empty when neither is known.
 std::filesystem::path data_folder();
 /// Whether there is a desktop that can show a window.
 bool has_desktop();

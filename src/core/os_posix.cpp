@@ -1,8 +1,8 @@
+#include "core/os_posix.h"
+
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <spawn.h>
-#include <sys/auxv.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -16,9 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <iostream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -32,13 +30,19 @@ namespace salient::core {
 
 namespace fs = std::filesystem;
 
-namespace {
+namespace os {
 
-[[noreturn]] void fail_with_errno(const fs::path& path, const char* action) {
+void fail_with_errno(const fs::path& path, const char* action) {
   const int code = errno;
   const ErrorKind kind = code == ENOENT ? ErrorKind::kNotFound : ErrorKind::kInvalidInput;
   fail(kind, "{}: {}: {}", path.string(), action, std::strerror(code));
 }
+
+}  // namespace os
+
+namespace {
+
+using os::fail_with_errno;
 
 class Descriptor {
  public:
@@ -54,18 +58,10 @@ class Descriptor {
   int fd_;
 };
 
-/// The first whitespace-separated words of a small system file; empty when it cannot be read.
-std::vector<std::string> words_of(const char* path) {
-  std::ifstream file(path);
-  std::vector<std::string> words;
-  for (std::string word; file >> word;) words.push_back(word);
-  return words;
-}
-
 /// Flushes the names in a folder; a file is left alone.
 void flush_folder(const fs::path& path) {
   const Descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder.get() >= 0) ::fsync(folder.get());
+  if (folder.get() >= 0) os::flush_descriptor(folder.get());
 }
 
 }  // namespace
@@ -108,42 +104,16 @@ bool FileLock::try_lock() {
   fail_with_errno(path_, "cannot be locked");
 }
 
-namespace {
-
-constexpr size_t kHugePage = size_t{2} << 20;
-
-/// Whole pages, or huge ones where there is at least one.
-size_t round_to_pages(size_t bytes) {
-  const size_t page = bytes >= kHugePage ? kHugePage : size_t{4096};
-  return (bytes + page - 1) / page * page;
-}
-
-}  // namespace
-
-std::byte* allocate_pages(size_t bytes) {
-  // Fresh pages are zeros, and belong to the memory of the CPU that writes to them first.
-  const size_t rounded = round_to_pages(bytes);
-  const size_t reserved = rounded >= kHugePage ? rounded + kHugePage : rounded;
-  void* mapping = rounded < bytes || reserved < rounded
-                      ? MAP_FAILED
-                      : ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapping == MAP_FAILED) {
-    fail(ErrorKind::kOutOfMemory, "{:.1f} MiB of memory cannot be had", static_cast<double>(bytes) / (1 << 20));
-  }
-  auto* begin = static_cast<std::byte*>(mapping);
-  if (reserved == rounded) return begin;
-  const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
-  if (before > 0) ::munmap(begin, before);
-  if (before < kHugePage) ::munmap(begin + before + rounded, kHugePage - before);
-  ::madvise(begin + before, rounded, MADV_HUGEPAGE);
-  return begin + before;
-}
-
-void free_pages(std::byte* pages, size_t bytes) noexcept {
-  if (pages) ::munmap(pages, round_to_pages(bytes));
-}
-
 namespace os {
+
+std::byte* map_memory(size_t bytes) {
+  void* mapping = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return mapping == MAP_FAILED ? nullptr : static_cast<std::byte*>(mapping);
+}
+
+void fail_for_lack_of_memory(size_t bytes) {
+  fail(ErrorKind::kOutOfMemory, "{:.1f} MiB of memory cannot be had", static_cast<double>(bytes) / (1 << 20));
+}
 
 int create_file(const fs::path& path) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -152,8 +122,9 @@ int create_file(const fs::path& path) {
 }
 
 void write_file(int handle, std::span<const std::byte> bytes, const fs::path& name) {
+  constexpr size_t kMostAtOnce = size_t{1} << 30;  // macOS refuses 2 GiB
   while (!bytes.empty()) {
-    const ssize_t written = ::write(handle, bytes.data(), bytes.size());
+    const ssize_t written = ::write(handle, bytes.data(), std::min(bytes.size(), kMostAtOnce));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) fail_with_errno(name, "cannot be written");
     bytes = bytes.subspan(static_cast<size_t>(written));
@@ -161,7 +132,7 @@ void write_file(int handle, std::span<const std::byte> bytes, const fs::path& na
 }
 
 void flush_file(int handle, const fs::path& name) {
-  if (::fsync(handle) != 0) fail_with_errno(name, "cannot be flushed to disk");
+  if (flush_descriptor(handle) != 0) fail_with_errno(name, "cannot be flushed to disk");
 }
 
 void close_file(int handle) noexcept {
@@ -182,25 +153,6 @@ std::vector<fs::path> list_folder(const fs::path& folder, std::error_code& error
   return paths;
 }
 
-int usable_cpus() {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  int cpus = 1;
-  if (::sched_getaffinity(0, sizeof mask, &mask) == 0) cpus = std::max(1, CPU_COUNT(&mask));
-  double quota = 0;
-  double period = 0;
-  if (const auto v2 = words_of("/sys/fs/cgroup/cpu.max"); v2.size() >= 2 && v2[0] != "max") {
-    quota = std::atof(v2[0].c_str());
-    period = std::atof(v2[1].c_str());
-  } else if (const auto v1 = words_of("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"); !v1.empty()) {
-    const auto v1_period = words_of("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-    quota = std::atof(v1[0].c_str());
-    period = v1_period.empty() ? 0 : std::atof(v1_period[0].c_str());
-  }
-  if (quota > 0 && period > 0) cpus = std::min(cpus, std::max(1, static_cast<int>(quota / period)));
-  return cpus;
-}
-
 void sleep_while_equal(const std::atomic<uint32_t>& value, uint32_t old) {
   value.wait(old, std::memory_order_acquire);
 }
@@ -217,44 +169,8 @@ void wake_one(std::atomic<int64_t>& value) {
   value.notify_one();
 }
 
-ArmExtensions arm_extensions() {
-  ArmExtensions found;
-#if defined(__aarch64__)
-  found.dot_product = (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
-  found.int8_matrices = (::getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
-#endif
-  return found;
-}
-
-std::string cpu_name() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    const size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown CPU";
-}
-
 bool is_terminal(int stream) {
   return ::isatty(stream) == 1;
-}
-
-uint64_t available_memory() {
-  uint64_t available = 0;
-  std::ifstream meminfo("/proc/meminfo");
-  for (std::string line; std::getline(meminfo, line);) {
-    std::istringstream fields(line);
-    std::string key;
-    uint64_t kib = 0;
-    if (fields >> key >> kib && key == "MemAvailable:") available = kib * 1024;
-  }
-  if (const auto limit = words_of("/sys/fs/cgroup/memory.max"); !limit.empty() && limit[0] != "max") {
-    const uint64_t most = std::strtoull(limit[0].c_str(), nullptr, 10);
-    const auto current = words_of("/sys/fs/cgroup/memory.current");
-    const uint64_t used = current.empty() ? 0 : std::strtoull(current[0].c_str(), nullptr, 10);
-    available = std::min(available, most > used ? most - used : 0);
-  }
-  return available;
 }
 
 std::string environment(const char* name) {
@@ -272,41 +188,44 @@ void* find_function(void* library, const char* name) {
   return ::dlsym(library, name);
 }
 
-fs::path shared_cache_folder() {
-  if (const std::string xdg = environment("XDG_CACHE_HOME"); !xdg.empty()) return xdg;
-  if (const std::string home = environment("HOME"); !home.empty()) return fs::path(home) / ".cache";
+namespace {
+
+/// The folder that a variable names, or one below the home folder; empty when neither is known.
+fs::path user_folder(const char* variable, const char* below_home) {
+  if (const std::string named = environment(variable); !named.empty()) return named;
+  if (const std::string home = environment("HOME"); !home.empty()) return fs::path(home) / below_home;
   return {};
+}
+
+}  // namespace
+
+fs::path shared_cache_folder() {
+  return user_folder("XDG_CACHE_HOME", ".cache");
 }
 
 fs::path cache_folder() {
   if (const std::string own = environment("SALIENT_CACHE"); !own.empty()) return own;
-  if (const fs::path shared = shared_cache_folder(); !shared.empty()) return shared / "salient";
+  if (const fs::path caches = user_folder("XDG_CACHE_HOME", kCachesBelowHome); !caches.empty())
+    return caches / "salient";
   fail(ErrorKind::kNotFound, "no cache folder: set SALIENT_CACHE, XDG_CACHE_HOME or HOME");
 }
 
 fs::path data_folder() {
-  if (const std::string xdg = environment("XDG_DATA_HOME"); !xdg.empty()) return fs::path(xdg) / "salient";
-  if (const std::string home = environment("HOME"); !home.empty()) return fs::path(home) / ".local/share/salient";
-  return {};
+  const fs::path data = user_folder("XDG_DATA_HOME", kDataBelowHome);
+  return data.empty() ? fs::path() : data / "salient";
 }
 
-bool has_desktop() {
-  return !environment("DISPLAY").empty() || !environment("WAYLAND_DISPLAY").empty();
-}
-
-bool open_in_browser(const std::string& url) {
+bool run_silently(std::vector<std::string> words) {
   posix_spawn_file_actions_t silence;
   ::posix_spawn_file_actions_init(&silence);
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     ::posix_spawn_file_actions_addopen(&silence, stream, "/dev/null", O_RDWR, 0);
   }
-  // The shell puts the opener into the background, so that nobody has to wait for it.
-  std::vector<std::string> words = {"sh", "-c", "command -v xdg-open && { xdg-open \"$1\" & }", "sh", url};
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
   pid_t child = 0;
-  const int failure = ::posix_spawnp(&child, "sh", &silence, nullptr, arguments.data(), environ);
+  const int failure = ::posix_spawnp(&child, arguments[0], &silence, nullptr, arguments.data(), all_variables());
   ::posix_spawn_file_actions_destroy(&silence);
   int status = 0;
   if (failure != 0 || ::waitpid(child, &status, 0) != child) return false;

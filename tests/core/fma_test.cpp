@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#if defined(__x86_64__)
+#if defined(__SIZEOF_FLOAT128__)
 #include "core/exact_fma.h"
 #endif
 
@@ -22,7 +22,7 @@ TEST(Fma, RoundsOnce) {
   EXPECT_EQ(std::fma(b, c, -tinier), 1 + 0x1p-26 + 0x1p-27);
 }
 
-#if defined(__x86_64__)
+#if defined(__SIZEOF_FLOAT128__)
 
 /// Any bits at all, and triples whose sum nearly cancels.
 template <typename Number, typename Bits>

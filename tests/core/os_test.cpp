@@ -85,7 +85,26 @@ TEST(CacheFolder, IsUnderTheHomeFolderLast) {
   const Variable own("SALIENT_CACHE", std::nullopt);
   const Variable xdg("XDG_CACHE_HOME", std::nullopt);
   const Variable home("HOME", "/home/someone");
+#ifdef __APPLE__
+  EXPECT_EQ(cache_folder(), "/home/someone/Library/Caches/salient");
+#else
   EXPECT_EQ(cache_folder(), "/home/someone/.cache/salient");
+#endif
+  EXPECT_EQ(shared_cache_folder(), "/home/someone/.cache");
+}
+
+TEST(DataFolder, IsUnderTheXdgFolderOrTheHomeFolder) {
+  const Variable home("HOME", "/home/someone");
+  {
+    const Variable xdg("XDG_DATA_HOME", "/xdg");
+    EXPECT_EQ(data_folder(), "/xdg/salient");
+  }
+  const Variable xdg("XDG_DATA_HOME", std::nullopt);
+#ifdef __APPLE__
+  EXPECT_EQ(data_folder(), "/home/someone/Library/Application Support/salient");
+#else
+  EXPECT_EQ(data_folder(), "/home/someone/.local/share/salient");
+#endif
 }
 
 TEST(CacheFolder, NamesTheVariablesWhenNoneIsSet) {

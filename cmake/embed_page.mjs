@@ -34,19 +34,17 @@ function contentTypeOf(file) {
   return type;
 }
 
-// A file's bytes between two symbols.
+// A file's bytes behind a symbol. Without one at their end: Apple's linker may put something else between the two.
 function embed(symbol, file) {
   const path = file.split(sep).join("/");
   if (/["\\]/.test(path)) throw new Error(`${file}: the assembler cannot read a file of this name`);
-  return `asm(READ_ONLY "\\n.global ${symbol}_begin, ${symbol}_end\\n"
-    "${symbol}_begin:\\n.incbin \\"${path}\\"\\n${symbol}_end:\\n.text\\n");
-extern "C" const char ${symbol}_begin[];
-extern "C" const char ${symbol}_end[];
+  return `asm(READ_ONLY "\\n.globl " PREFIX "${symbol}\\n" PREFIX "${symbol}:\\n.incbin \\"${path}\\"\\n.text\\n");
+extern "C" const char ${symbol}[];
 `;
 }
 
-function view(symbol) {
-  return `std::string_view(${symbol}_begin, static_cast<size_t>(${symbol}_end - ${symbol}_begin))`;
+function view(symbol, bytes) {
+  return `std::string_view(${symbol}, ${bytes.length})`;
 }
 
 rmSync(compressed, { recursive: true, force: true });
@@ -63,21 +61,27 @@ for (const [index, file] of filesBelow(dist).entries()) {
     const packedFile = join(compressed, `${index}.gz`);
     writeFileSync(packedFile, packed);
     declarations.push(embed(`${symbol}_gzip`, packedFile));
-    gzip = view(`${symbol}_gzip`);
+    gzip = view(`${symbol}_gzip`, packed);
   }
   const path = "/" + relative(dist, file).split(sep).join("/");
   const hash = createHash("sha256").update(bytes).digest("hex").slice(0, 32);
-  rows.push(`      {"${path}", "${contentTypeOf(file)}",\n       ${view(symbol)},\n       ${gzip}, "${hash}"},`);
+  rows.push(`      {"${path}", "${contentTypeOf(file)}",\n       ${view(symbol, bytes)},\n       ${gzip}, "${hash}"},`);
 }
 
 writeFileSync(
   output,
   `#include "serve/page_files.h"
 
-#ifdef _WIN32
+// Where bytes go that nobody writes, and what the system's linker has before the name of a symbol.
+#if defined(_WIN32)
 #define READ_ONLY ".section .rdata,\\"dr\\""
+#define PREFIX ""
+#elif defined(__APPLE__)
+#define READ_ONLY ".section __TEXT,__const"
+#define PREFIX "_"
 #else
 #define READ_ONLY ".section .rodata"
+#define PREFIX ""
 #endif
 ${declarations.join("")}
 namespace salient::serve {

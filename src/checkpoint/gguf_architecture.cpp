@@ -220,7 +220,8 @@ json GgufFields::number(const std::string& field) const {
   std::array<char, 32> text;
   const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), static_cast<float>(stored));
   double value = stored;
-  if (error == std::errc()) std::from_chars(text.data(), end, value);
+  // std::from_chars takes no floating-point numbers in the libc++ of macOS before 26.
+  if (error == std::errc()) value = nlohmann::json::parse(text.data(), end).get<double>();
   if (value == std::trunc(value) && std::abs(value) < 0x1p53) return static_cast<int64_t>(value);
   return value;
 }

@@ -49,8 +49,8 @@ bool is_terminal(int stream);
 uint64_t available_memory();
 /// Where programs keep what they can get again: $XDG_CACHE_HOME or ~/.cache; empty when neither is known.
 std::filesystem::path shared_cache_folder();
-/// Where downloads and derived data of this user are kept: $SALIENT_CACHE, or the platform's cache folder with "salient"
-/// under it (on Windows %LOCALAPPDATA%\salient\cache, on macOS ~/Library/Caches).
+/// Where downloads and derived data of this user are kept: $SALIENT_CACHE, or the platform's cache folder with
+/// "salient" under it (on Windows %LOCALAPPDATA%\salient\cache, on macOS ~/Library/Caches).
 std::filesystem::path cache_folder();
 /// Where what this user made is kept: $XDG_DATA_HOME or ~/.local/share (on Windows %LOCALAPPDATA%, on macOS
 /// ~/Library/Application Support) with "salient" under it; empty when neither is known.

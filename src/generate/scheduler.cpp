@@ -177,7 +177,7 @@ void Scheduler::admit() {
 PrefixTree::Match Scheduler::find_kept(const Text& text) {
   if (text.needs_whole_prompt()) return {};
   PrefixTree::Match match = tree_for(text).find(text.tokens);
-  match.length = std::min(match.length, std::ssize(text.tokens) - 1);
+  match.length = std::min<int64_t>(match.length, std::ssize(text.tokens) - 1);
   const int64_t page_tokens = pool_->page_tokens();
   match.pages.resize((match.length + page_tokens - 1) / page_tokens);
   return match;

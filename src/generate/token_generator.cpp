@@ -64,7 +64,7 @@ bool TokenGenerator::append(std::span<const int32_t> tokens, const std::stop_tok
     complete = prefill(stop);
   } catch (...) {
     tokens_.resize(old_length);
-    computed_ = std::min(computed_, std::ssize(tokens_));
+    computed_ = std::min<int64_t>(computed_, std::ssize(tokens_));
     throw;
   }
   prompt_tokens_ = std::ssize(tokens_);
@@ -142,7 +142,7 @@ std::optional<runner::TokenRun> TokenGenerator::prepare() {
   if (tokens_.empty())
     core::fail(core::ErrorKind::kInvalidInput, "there is no text to go on from: append tokens first");
   if (has_logits_) return std::nullopt;
-  computed_ = std::min(computed_, std::ssize(tokens_) - 1);
+  computed_ = std::min<int64_t>(computed_, std::ssize(tokens_) - 1);
   sequence_.truncate(computed_);
   run_.assign(tokens_.begin() + computed_, tokens_.end());
   draft_.clear();

@@ -57,7 +57,7 @@ std::string ResponseExchange::take(size_t, const generate::ReplyUpdate& update) 
 nlohmann::json ResponseExchange::usage_of(const generate::Reply& reply) const {
   const int64_t output = std::ssize(reply.ids);
   // How many tokens the thought was is not counted as they come: this is how many its text is.
-  const auto thought = std::min(output, std::ssize(served().tokenizer.encode(thought_, false)));
+  const auto thought = std::min<int64_t>(output, std::ssize(served().tokenizer.encode(thought_, false)));
   return {{"input_tokens", reply.prompt_tokens},
           {"input_tokens_details", {{"cached_tokens", reply.cached_tokens}}},
           {"output_tokens", output},

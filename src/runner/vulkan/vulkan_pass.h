@@ -119,7 +119,6 @@ class VulkanPass {
   CommandList commands_;
   std::optional<Shape> recorded_;
   int64_t dispatches_ = 0;
-  int64_t reserved_tokens_ = 0;
   DeviceBuffer upload_;       ///< what the host wrote of a batch
   DeviceBuffer description_;  ///< the same on the device
   DeviceBuffer hidden_;       ///< [tokens, hidden_size]

@@ -21,7 +21,8 @@ constexpr const char* kFileNames[] = {"onnxruntime.dll"};
 constexpr const char* kFilePrefix = "onnxruntime.dll";
 constexpr const char* kPackages = "Lib/site-packages";
 #elif defined(__APPLE__)
-constexpr const char* kFileNames[] = {"libonnxruntime.dylib"};
+// The system does not look into Homebrew's folder.
+constexpr const char* kFileNames[] = {"libonnxruntime.dylib", "/opt/homebrew/lib/libonnxruntime.dylib"};
 constexpr const char* kFilePrefix = "libonnxruntime.";
 constexpr const char* kPackages = "lib";
 #else

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <mutex>
-#include <optional>
-#include <stdexcept>
 
 #include "core/error.h"
 #include "core/os.h"
@@ -28,17 +26,32 @@ VKAPI_ATTR VkBool32 VKAPI_CALL keep_message(VkDebugUtilsMessageSeverityFlagBitsE
   return VK_FALSE;
 }
 
-/// Loader and instance; they live as long as the process, as drivers' own threads may.
+#if defined(_WIN32)
+constexpr const char* kLoaders[] = {"vulkan-1.dll"};
+#elif defined(__APPLE__)
+// The one driver there is, without a loader. The system does not look into Homebrew's folder.
+constexpr const char* kLoaders[] = {"libMoltenVK.dylib", "/opt/homebrew/lib/libMoltenVK.dylib"};
+#else
+constexpr const char* kLoaders[] = {"libvulkan.so.1"};
+#endif
+
+PFN_vkGetInstanceProcAddr find_entry_point() {
+  for (const char* name : kLoaders) {
+    try {
+      void* entry_point = core::os::find_function(core::os::load_library(name), "vkGetInstanceProcAddr");
+      if (entry_point) return reinterpret_cast<PFN_vkGetInstanceProcAddr>(entry_point);
+    } catch (const core::Error&) {
+      continue;
+    }
+  }
+  core::fail(core::ErrorKind::kUnsupported, "there is no Vulkan loader here ({}): install a GPU driver", kLoaders[0]);
+}
+
+/// The instance; it lives as long as the process, as drivers' own threads may.
 struct Instance {
   Instance() {
-    try {
-      loader.emplace();
-    } catch (const std::runtime_error&) {
-      core::fail(core::ErrorKind::kUnsupported,
-                 "there is no Vulkan loader here (libvulkan.so.1): install a GPU driver");
-    }
     auto& dispatcher = VULKAN_HPP_DEFAULT_DISPATCHER;
-    dispatcher.init(loader->getProcAddress<PFN_vkGetInstanceProcAddr>("vkGetInstanceProcAddr"));
+    dispatcher.init(find_entry_point());
     if (!dispatcher.vkEnumerateInstanceVersion) {
       core::fail(core::ErrorKind::kUnsupported, "the Vulkan loader here is of version 1.0, expected 1.1 or later");
     }
@@ -67,7 +80,6 @@ struct Instance {
     }
   }
 
-  std::optional<vk::DynamicLoader> loader;
   vk::Instance handle;
   vk::DebugUtilsMessengerEXT messenger;
 };

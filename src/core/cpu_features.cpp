@@ -1,13 +1,14 @@
 #include "core/cpu_features.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 #include <algorithm>
 #include <initializer_list>
 
 #include "core/os.h"
+
+// Behind the others: it has a macro by the name of a function that Microsoft's headers declare.
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 namespace salient::core {
 

@@ -45,12 +45,15 @@ if(NOT CMAKE_CROSSCOMPILING AND NOT WIN32)
     COMPONENT program)
 endif()
 
-# `cpack` in the build folder: a .deb and a .tar.gz.
+# `cpack` in the build folder: a .tar.gz, and on Linux a .deb.
 set(CPACK_PACKAGE_NAME salient)
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Makes language models four times smaller and runs them fast on this machine")
 set(CPACK_PACKAGE_CONTACT "the Salient authors <salient@localhost>")
 set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
-set(CPACK_GENERATOR DEB TGZ)
+set(CPACK_GENERATOR TGZ)
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  list(PREPEND CPACK_GENERATOR DEB)
+endif()
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)

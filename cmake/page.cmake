@@ -29,7 +29,11 @@ endfunction()
 # salient_find_node(RESULT): why there is no Node to build with; empty when there is.
 function(salient_find_node result)
   find_program(SALIENT_NODE NAMES node nodejs)
-  find_program(SALIENT_NPM npm)
+  if(CMAKE_HOST_WIN32)
+    find_program(SALIENT_NPM npm.cmd)  # npm is a script for other shells there
+  else()
+    find_program(SALIENT_NPM npm)
+  endif()
   if(NOT SALIENT_NODE OR NOT SALIENT_NPM)
     set(${result} "there is no Node with npm" PARENT_SCOPE)
     return()

@@ -25,13 +25,18 @@ string(REGEX REPLACE "cargo([^/]*)$" "rustc\\1" SALIENT_RUSTC ${SALIENT_CARGO})
 
 set(rust_source ${PROJECT_SOURCE_DIR}/src/rust)
 set(SALIENT_RUST_BUILD_DIR ${CMAKE_BINARY_DIR}/rust CACHE PATH "Where cargo builds; the presets share one folder")
-set(rust_library ${SALIENT_RUST_BUILD_DIR}/${SALIENT_RUST_TARGET}/release/libsalient_rust.a)
+# cargo names it after its target: libsalient_rust.a, or salient_rust.lib for Microsoft's linker.
+set(rust_library ${SALIENT_RUST_BUILD_DIR}/${SALIENT_RUST_TARGET}/release)
+set(rust_library ${rust_library}/${CMAKE_STATIC_LIBRARY_PREFIX}salient_rust${CMAKE_STATIC_LIBRARY_SUFFIX})
 if(SALIENT_RUST_TARGET)
   set(rust_flags --target ${SALIENT_RUST_TARGET} ${SALIENT_RUST_FLAGS})
-  # One of the crate's dependencies is linked as a shared library too.
-  string(TOUPPER CARGO_TARGET_${SALIENT_RUST_TARGET}_LINKER rust_linker)
-  string(REPLACE "-" "_" rust_linker ${rust_linker})
-  set(rust_environment ${rust_linker}=${CMAKE_CXX_COMPILER} ${SALIENT_RUST_ENVIRONMENT})
+  set(rust_environment ${SALIENT_RUST_ENVIRONMENT})
+  # One of the crate's dependencies is linked as a shared library too. For Microsoft's linker cargo finds it itself.
+  if(NOT MSVC)
+    string(TOUPPER CARGO_TARGET_${SALIENT_RUST_TARGET}_LINKER rust_linker)
+    string(REPLACE "-" "_" rust_linker ${rust_linker})
+    list(APPEND rust_environment ${rust_linker}=${CMAKE_CXX_COMPILER})
+  endif()
 endif()
 # Without CC and CXX, which builders of wheels set: with another value of theirs cargo builds all again.
 file(GLOB rust_files CONFIGURE_DEPENDS ${rust_source}/src/*.rs)
@@ -45,9 +50,18 @@ add_custom_command(
   VERBATIM)
 add_custom_target(salient_rust_build DEPENDS ${rust_library})
 
+# What Rust's standard library and the crate need of the system.
+if(MSVC)
+  set(rust_system_libraries ws2_32 userenv ntdll bcrypt synchronization advapi32 dbghelp)
+elseif(APPLE)
+  set(rust_system_libraries m "-framework CoreFoundation")
+else()
+  set(rust_system_libraries m)
+endif()
+
 add_library(salient_rust STATIC IMPORTED GLOBAL)
 add_dependencies(salient_rust salient_rust_build)
 set_target_properties(salient_rust PROPERTIES
   IMPORTED_LOCATION ${rust_library}
   INTERFACE_INCLUDE_DIRECTORIES ${rust_source}
-  INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m;${SALIENT_RUST_LIBRARIES}")
+  INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};${rust_system_libraries};${SALIENT_RUST_LIBRARIES}")

@@ -9,6 +9,8 @@
 
 namespace salient::text {
 
+class Grammar;
+
 /// The tokens of a model as the bytes they stand for: what grammars are compiled for. Immutable; may be used from
 /// several threads at once.
 class GrammarVocabulary {
